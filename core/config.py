@@ -1,0 +1,111 @@
+"""Every setting is read here and nowhere else.
+
+Places and secrets come from the environment (`LOOP_*`, or a `.env` file); what a run is about comes from
+`params.yaml`. Numbers that belong to a problem stand in its `problem.yaml` (core.schema).
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+PREFIX = "LOOP_"
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """Base of every configuration model: immutable, and a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Settings(BaseSettings):
+    """Places. Every default is the laptop's; compose and Kubernetes set the same variables."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+
+    home: Path = Field(Path(".loop/stack"), description="Folder for everything that the local stack writes.")
+    problem: str | None = Field(None, description="Problem to work on. Default: the one in params.yaml.")
+    database_url: str = Field("", description="Predictions, labels, look-ups, catalogue. Default: SQLite in home.")
+    mlflow_url: str = Field("http://127.0.0.1:5001", description="MLflow tracking server.")
+    dvc_remote: str = Field("", description="DVC remote: a folder or any URL DVC knows. Default: a folder in home.")
+    serving_url: str = Field("http://127.0.0.1:8000", description="Where the deploy target finds the server.")
+    reports: str = Field("", description="Folder of the monitoring reports. Default: a folder in home.")
+    airflow_port: int | None = Field(None, description="Port of Airflow's API and pages. Default: 8080, or a free one.")
+    mlflow_port: int | None = Field(None, description="Port of MLflow. Default: 5001, or a free one.")
+    serving_port: int | None = Field(None, description="Port of the model server. Default: 8000, or a free one.")
+    poll_s: float = Field(1.0, gt=0, description="Seconds between the server's looks at registry and online store.")
+
+    @property
+    def store_url(self) -> str:
+        """SQLAlchemy URL of the prediction store."""
+        return self.database_url or f"sqlite:///{self.home.resolve() / 'loop.db'}"
+
+    @property
+    def remote_url(self) -> str:
+        return self.dvc_remote or str(self.home.resolve() / "remote")
+
+    @property
+    def reports_dir(self) -> Path:
+        return Path(self.reports) if self.reports else self.home.resolve() / "reports"
+
+
+class Params(Frozen):
+    """What one run is about (params.yaml, a parameter of every DVC stage)."""
+
+    problem: str
+    as_of: date = Field(description="The night of this day: only what was known at its cut-off is used.")
+    candidates: list[str] = Field(min_length=1, description="Which of the problem's candidates compete.")
+
+
+def settings() -> Settings:
+    """Read the settings afresh. A misspelt `LOOP_` variable is an error, not a default."""
+    refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise ConfigError(explain(error, "the environment or .env")) from error
+
+
+def refuse_unknown(environment: Mapping[str, str]) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{name} is not a setting; {hint}")
+
+
+def params(folder: Path = Path()) -> Params:
+    return read_yaml(folder / "params.yaml", Params)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """Read a YAML file into `model`; raise ConfigError that names the key, the value and what was expected."""
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return model.model_validate(content)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist; run this from the root of the repository") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(explain(error, str(path))) from error
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """One line a mistake: key, what is wrong, what stood there."""
+    lines = [
+        f"  {'.'.join(str(part) for part in item['loc']) or '(whole file)'}: {item['msg']} (got {str(item['input'])[:80]!r})"
+        for item in error.errors()
+    ]
+    return "\n".join([f"{where} has {len(lines)} mistake(s):", *lines])

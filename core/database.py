@@ -1,0 +1,53 @@
+"""The platform's own database: SQLite on a laptop, PostgreSQL elsewhere, the same code. Tables live with their users."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+METADATA = MetaData()
+_SCHEMA_LOCK = 20_130_401  # any constant: serialises concurrent first starts on PostgreSQL
+
+
+def connect(url: str) -> Engine:
+    """An engine whose tables exist. Safe when several processes start at once."""
+    import core.catalogue
+    import core.decisions
+    import core.online
+    import core.predictions  # noqa: F401  (all four: their tables join METADATA)
+
+    engine = create_engine(url, pool_pre_ping=True)
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine, url)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+        METADATA.create_all(connection)
+    return engine
+
+
+def _prepare_sqlite(engine: Engine, url: str) -> None:
+    """Readers must not block the writer, and a second writer waits instead of failing."""
+    from pathlib import Path
+
+    database = make_url(url).database
+    if database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows whose key is not there yet; return how many were. A repeated delivery changes nothing."""
+    if not rows:
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).on_conflict_do_nothing()
+    per_statement = max(1, 30_000 // len(table.columns))  # both databases limit the parameters of one statement
+    chunks = [rows[i : i + per_statement] for i in range(0, len(rows), per_statement)]
+    return sum(connection.execute(statement.values(list(chunk))).rowcount for chunk in chunks)

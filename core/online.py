@@ -1,0 +1,61 @@
+"""The online store: recent look-up rows, in the prediction store's database, read by the server into memory."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from sqlalchemy import JSON, BigInteger, Column, Engine, Integer, String, Table, UniqueConstraint, func, select
+
+from core.database import METADATA, insert_new
+from core.lookups import Lookup
+from core.schema import LookupSpec
+
+ROWS = Table(
+    "lookup_rows",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("problem", String, nullable=False),
+    Column("lookup", String, nullable=False),
+    Column("key", String, nullable=False, doc="as from core.lookups.joined_key"),
+    Column("available_at", BigInteger, nullable=False, doc="seconds since 1970, UTC"),
+    Column("values", JSON, nullable=False, doc="name -> number; null marks a missing one"),
+    UniqueConstraint("problem", "lookup", "key", "available_at"),
+)
+
+
+def write(engine: Engine, problem: str, lookup: str, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Add rows {key, available_at, values}; one that is there already stands. Returns how many were new."""
+    with engine.begin() as connection:
+        return insert_new(connection, ROWS, [{"problem": problem, "lookup": lookup, **row} for row in rows])
+
+
+def newest(engine: Engine, problem: str) -> int:
+    """The id of the newest row: cheap to ask, and it grows whenever `read` would return more."""
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.max(ROWS.c.id)).where(ROWS.c.problem == problem)).scalar() or 0)
+
+
+def read(engine: Engine, problem: str, specs: Mapping[str, LookupSpec]) -> dict[str, Lookup]:
+    """Every look-up in memory, keeping of each what a request may still ask for: its tolerance and two days more."""
+    with engine.connect() as connection:
+        return {name: _read_one(connection, problem, name, spec) for name, spec in specs.items()}
+
+
+def _read_one(connection: Any, problem: str, name: str, spec: LookupSpec) -> Lookup:
+    mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name)
+    last = connection.execute(select(func.max(ROWS.c.available_at)).where(mine)).scalar() or 0
+    oldest = last - int(spec.tolerance_h * 3600) - 2 * 86400
+    query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at >= oldest)
+    rows = connection.execute(query).all()
+    columns: dict[str, list[float]] = defaultdict(list)
+    for _, _, values in rows:
+        for value in spec.values:
+            sent = values.get(value)
+            columns[value].append(np.nan if sent is None else sent)
+    return Lookup.build(
+        np.array([key for key, _, _ in rows], dtype=str),
+        np.array([at for _, at, _ in rows], dtype="datetime64[s]"),
+        {value: np.array(columns[value], np.float32) for value in spec.values},
+        spec.tolerance_h,
+    )

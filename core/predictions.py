@@ -1,0 +1,90 @@
+"""The prediction log's format and its store: what was answered, by which model, on what inputs, and how it turned out.
+
+A prediction is written once and never changed. An outcome arrives when it matures, by event.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, func, select
+
+from core.database import METADATA, insert_new
+
+PREDICTIONS = Table(
+    "predictions",
+    METADATA,
+    Column("id", String, primary_key=True, doc="unique; the caller gets it with the answer"),
+    Column("problem", String, nullable=False),
+    Column("event_id", String, nullable=False),
+    Column("entity", String, nullable=False),
+    Column("day", Date, nullable=False, doc="local date of the event"),
+    Column("event_time", BigInteger, nullable=False, doc="seconds since 1970, UTC"),
+    Column("served_at", Float, nullable=False, doc="seconds since 1970, UTC, by the server's clock"),
+    Column("model_version", String, nullable=False),
+    Column("role", String, nullable=False, doc="champion or canary"),
+    Column("score", Float, doc="null when the model failed; error then says how"),
+    Column("error", String),
+    Column("latency_ms", Float, nullable=False, doc="model time of the request, divided by its rows"),
+    Column("inputs", JSON, nullable=False, doc="the request's columns"),
+    Column("features", JSON, nullable=False, doc="what the model saw; null marks a missing number"),
+    Column("as_of", JSON, nullable=False, doc="look-up -> available_at used, or null"),
+    Index("predictions_by_day", "problem", "day"),
+    Index("predictions_by_version", "problem", "model_version", "served_at"),
+)
+
+OUTCOMES = Table(
+    "outcomes",
+    METADATA,
+    Column("problem", String, primary_key=True),
+    Column("event_id", String, primary_key=True),
+    Column("outcome", Float, nullable=False),
+    Column("known_on", Date, nullable=False, doc="partition that brought it: known at the cut-off after this day"),
+)
+
+
+def add(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Store predictions; those whose id is there already are left alone. Returns how many were new."""
+    with engine.begin() as connection:
+        return insert_new(connection, PREDICTIONS, rows)
+
+
+def add_outcomes(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Store matured labels; the first outcome of an event stands. Returns how many were new."""
+    with engine.begin() as connection:
+        return insert_new(connection, OUTCOMES, rows)
+
+
+def live(engine: Engine, problem: str, first: date, last: date, known_before: date) -> list[dict[str, Any]]:
+    """Answered predictions for events of first..last, one row each, with the outcome where one was known.
+
+    Outcomes of partitions on or after `known_before` are not seen: a label has a clock of its own.
+    """
+    known = and_(
+        OUTCOMES.c.problem == PREDICTIONS.c.problem,
+        OUTCOMES.c.event_id == PREDICTIONS.c.event_id,
+        OUTCOMES.c.known_on < known_before,
+    )
+    query = (
+        select(PREDICTIONS, OUTCOMES.c.outcome)
+        .join(OUTCOMES, known, isouter=True)
+        .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.day.between(first, last))
+        .where(PREDICTIONS.c.error.is_(None))
+        .order_by(PREDICTIONS.c.event_time, PREDICTIONS.c.id)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
+    """Predictions (errors too) served since that time: model_version, role, score, error, latency_ms."""
+    wanted = (PREDICTIONS.c[name] for name in ("model_version", "role", "score", "error", "latency_ms"))
+    query = select(*wanted).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def count(engine: Engine, problem: str) -> int:
+    query = select(func.count()).where(PREDICTIONS.c.problem == problem)
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())

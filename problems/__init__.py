@@ -1,0 +1,48 @@
+"""The one place a user edits: a folder a problem, with problem.yaml, data.py and features.py."""
+
+import importlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+from core.config import params, read_yaml, settings
+from core.errors import ConfigError
+from core.schema import ProblemSpec
+
+FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem's description and its two modules, imported when first used (the server never imports `data`).
+
+    `features.features(columns) -> columns` derives columns, among them `prediction_time` and look-up keys.
+    `data.partition(day) -> {table: frame}`: what became known between the cut-offs of `day` and of the day after.
+    `data.lookups(tables) -> {look-up: frame}`: key columns, `available_at` and values, from any span of partitions.
+    """
+
+    spec: ProblemSpec
+
+    @cached_property
+    def data(self) -> ModuleType:
+        return importlib.import_module(f"problems.{self.spec.name}.data")
+
+    @cached_property
+    def features(self) -> ModuleType:
+        return importlib.import_module(f"problems.{self.spec.name}.features")
+
+
+def names() -> list[str]:
+    return sorted(path.parent.name for path in FOLDER.glob("*/problem.yaml"))
+
+
+def load(name: str | None = None) -> Problem:
+    """Load a problem by name; without one, the one that the settings or params.yaml name."""
+    name = name or settings().problem or params(FOLDER.parent).problem
+    if name not in names():
+        raise ConfigError(f"no problem {name!r} in {FOLDER}; there are: {', '.join(names())}")
+    spec = read_yaml(FOLDER / name / "problem.yaml", ProblemSpec)
+    if spec.name != name:
+        raise ConfigError(f"problems/{name}/problem.yaml says name: {spec.name}; it must be the folder's name")
+    return Problem(spec)
