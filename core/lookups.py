@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.columns import Columns
 from core.schema import LookupSpec, ProblemSpec
 
-Columns = dict[str, np.ndarray]
 NEVER = np.datetime64("NaT", "s")
 _SEPARATOR = "\x1f"
 

@@ -1,0 +1,82 @@
+"""Rows to columns and back. A request's rows and a table's frame become the same arrays, by the problem's schema.
+
+A datetime column travels as ISO 8601 with a UTC offset. As columns it is two: NAME (datetime64[s], UTC) and
+NAME_utc_offset (minutes), so the local clock is known without a table of time zones.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.schema import MISSING_CATEGORY, ProblemSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = dict[str, np.ndarray]
+
+
+def offset_name(name: str) -> str:
+    return f"{name}_utc_offset"
+
+
+def from_rows(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Validated request rows (datetimes as aware `datetime`) to columns of shape (n,). An absent number is NaN."""
+    out: Columns = {}
+    for name, column in spec.columns.items():
+        values = [row.get(name) for row in rows]
+        if column.type == "datetime":
+            out[name] = np.array([int(v.timestamp()) for v in values if v], "datetime64[s]")
+            out[offset_name(name)] = np.array([_offset_min(v) for v in values if v], np.float64)
+        elif column.type == "number":
+            out[name] = _numbers(values)
+        else:
+            out[name] = np.array([MISSING_CATEGORY if v is None else v for v in values], str)
+    for name in spec.lookup_values:
+        if any(row.get(name) is not None for row in rows):
+            out[name] = _numbers(row.get(name) for row in rows)
+    return out
+
+
+def from_frame(spec: ProblemSpec, frame: "pd.DataFrame") -> Columns:
+    """The event table's frame (datetimes as naive UTC plus NAME_utc_offset) to columns of shape (n,)."""
+    out: Columns = {}
+    for name, column in spec.columns.items():
+        if column.type == "datetime":
+            out[name] = frame[name].to_numpy("datetime64[s]")
+            out[offset_name(name)] = frame[offset_name(name)].to_numpy(np.float64)
+        elif column.type == "number":
+            out[name] = frame[name].to_numpy(np.float64)
+        else:
+            out[name] = frame[name].fillna(MISSING_CATEGORY).to_numpy().astype(str)
+    return out
+
+
+def to_rows(spec: ProblemSpec, frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """The event table's frame to request rows, ready for JSON. Missing values are left out."""
+    texts = {name: _iso(frame, name) if name in spec.datetimes else frame[name].tolist() for name in spec.columns}
+    rows = (dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True))
+    return [{name: v for name, v in row.items() if v is not None and v == v} for row in rows]
+
+
+def event_day(spec: ProblemSpec, columns: Columns) -> np.ndarray:
+    """Local date of each event, datetime64[D], shape (n,). Days are the clusters of every interval and test."""
+    offset = columns[offset_name(spec.time)].astype("timedelta64[m]")
+    return (columns[spec.time] + offset).astype("datetime64[D]")
+
+
+def _offset_min(value: datetime) -> float:
+    offset = value.utcoffset()
+    return offset.total_seconds() / 60 if offset is not None else 0.0
+
+
+def _numbers(values: Iterable[float | None]) -> np.ndarray:
+    return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def _iso(frame: "pd.DataFrame", name: str) -> list[str]:
+    zones = {o: timezone(timedelta(minutes=int(o))) for o in frame[offset_name(name)].unique()}
+    pairs = zip(frame[name].dt.tz_localize("UTC"), frame[offset_name(name)], strict=True)
+    return [moment.astimezone(zones[offset]).isoformat() for moment, offset in pairs]

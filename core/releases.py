@@ -1,0 +1,106 @@
+"""What is released, and fetching it: the reading side of the registry, over MLflow's documented REST API.
+
+The server follows the registry with this and needs no MLflow client, which costs seconds and 100 MB to import.
+Writing (registration, promotion, the audit trail) is core.registry's.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from core.errors import ModelRefused, RegistryError, RegistryUnavailable
+from core.runtime import SERVING_FILES, digest
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+PERCENT_TAG = "canary_percent"
+DIGEST_TAG = "digest"
+BUNDLE = "bundle"
+
+
+@dataclass(frozen=True)
+class Release:
+    """Versions as the registry names them. While percent > 0 the challenger answers that share of the entities."""
+
+    champion: str | None
+    challenger: str | None
+    percent: float = 0.0
+
+    @property
+    def canary(self) -> str | None:
+        return self.challenger if self.percent > 0 else None
+
+
+class ReleaseReader:
+    """Reads one registered model. Thread-safe; every call may raise RegistryUnavailable."""
+
+    def __init__(self, url: str, model: str, timeout_s: float = 5.0) -> None:
+        self.model = model
+        self._http = httpx.Client(base_url=url, timeout=timeout_s)
+
+    def release(self) -> Release:
+        """The aliases and the canary's share, read in one call, so that they belong together."""
+        found = self._get("registered-models/get", name=self.model).get("registered_model", {})
+        aliases = {item["alias"]: item["version"] for item in found.get("aliases", [])}
+        tags = {item["key"]: item["value"] for item in found.get("tags", [])}
+        return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), float(tags.get(PERCENT_TAG, 0)))
+
+    def tags(self, version: str) -> dict[str, str]:
+        found = self._version(version)
+        return {item["key"]: item["value"] for item in found.get("tags", [])}
+
+    def fetch(self, version: str, folder: Path, names: tuple[str, ...] = SERVING_FILES) -> Path:
+        """Bring a version's files into folder/VERSION, verified against the digest recorded at registration.
+
+        Files that are there already are used. A wrong digest raises ModelRefused and leaves nothing behind.
+        """
+        target = folder / version
+        if not all((target / name).exists() for name in names):
+            found = self._version(version)
+            root = self._artifact_root(found["run_id"])
+            target.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                self._download(f"{root}/{BUNDLE}/{name}", target / name)
+        if set(SERVING_FILES) <= set(names):
+            self._verify(version, target)
+        return target
+
+    def _verify(self, version: str, target: Path) -> None:
+        if digest(target) != self.tags(version).get(DIGEST_TAG):
+            shutil.rmtree(target)
+            raise ModelRefused(f"version {version}: its files do not match the digest recorded at registration")
+
+    def _version(self, version: str) -> dict[str, Any]:
+        return dict(self._get("model-versions/get", name=self.model, version=version).get("model_version", {}))
+
+    def _artifact_root(self, run_id: str) -> str:
+        uri = self._get("runs/get", run_id=run_id)["run"]["info"]["artifact_uri"]
+        scheme, _, path = uri.partition(":/")
+        if scheme != "mlflow-artifacts":
+            raise RegistryError(f"artifacts are at {uri}; start MLflow with --artifacts-destination, so it serves them")
+        return str(path).lstrip("/")
+
+    def _get(self, what: str, **query: str) -> dict[str, Any]:
+        try:
+            answer = self._http.get(f"/api/2.0/mlflow/{what}", params=query)
+        except httpx.TransportError as error:
+            raise RegistryUnavailable(f"MLflow does not answer at {self._http.base_url}: {error}") from error
+        if answer.status_code == 404:
+            return {}
+        if answer.is_error:
+            raise RegistryUnavailable(f"MLflow answered {answer.status_code} to {what}: {answer.text[:200]}")
+        return dict(answer.json())
+
+    def _download(self, path: str, target: Path) -> None:
+        partial = target.with_suffix(target.suffix + ".part")
+        try:
+            with self._http.stream("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}") as answer:
+                answer.raise_for_status()
+                with partial.open("wb") as file:
+                    for chunk in answer.iter_bytes():
+                        file.write(chunk)
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            raise RegistryUnavailable(f"cannot fetch {path} from MLflow: {error}") from error
+        partial.rename(target)

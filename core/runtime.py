@@ -1,0 +1,109 @@
+"""The one model runtime: an ONNX graph with its contract. Training checks itself with it, serving answers with it.
+
+No pickles, no scikit-learn, no torch. A bundle is a folder: model.onnx, contract.json, example.json.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.columns import Columns
+from core.config import Frozen
+from core.errors import ModelRefused
+from core.schema import Kind
+
+MODEL, CONTRACT, EXAMPLE = "model.onnx", "contract.json", "example.json"
+SERVING_FILES = (MODEL, CONTRACT, EXAMPLE)
+SELF_TEST_TOLERANCE = 1e-5
+
+
+class Contract(Frozen):
+    """What a caller of the graph must know. Inputs are one tensor a feature, shape (n, 1), float32 or string."""
+
+    problem: str
+    task: str
+    target: str
+    features: dict[str, Kind]
+    categories: dict[str, list[str]]
+
+
+class Example(Frozen):
+    """A few rows of inputs and the predictions that the graph gave for them when it was made."""
+
+    inputs: dict[str, list[Any]]
+    predictions: list[float]
+
+
+@dataclass(frozen=True)
+class OnnxModel:
+    """A loaded bundle."""
+
+    session: Any
+    contract: Contract
+    example: Example
+
+    @classmethod
+    def load(cls, folder: Path) -> "OnnxModel":
+        """Load a bundle and run its self-test; raise ModelRefused when it does not give what it gave when made."""
+        contract = Contract.model_validate_json((folder / CONTRACT).read_text())
+        example = Example.model_validate_json((folder / EXAMPLE).read_text())
+        model = cls(open_session((folder / MODEL).read_bytes()), contract, example)
+        model.self_test()
+        return model
+
+    def predict(self, inputs: Columns) -> np.ndarray:
+        """Features by name, shape (n,) each, to the positive class's probability, float32, shape (n,)."""
+        names = self.contract.features
+        feeds = {name: _tensor(inputs[name], kind) for name, kind in names.items()}
+        probabilities: np.ndarray = self.session.run(["probabilities"], feeds)[0]
+        return probabilities[:, 1]
+
+    def self_test(self) -> None:
+        expected = np.array(self.example.predictions, np.float64)
+        got = self.predict({name: np.array(values) for name, values in self.example.inputs.items()})
+        off = float(np.abs(got - expected).max())
+        if not off <= SELF_TEST_TOLERANCE:  # a NaN fails too
+            raise ModelRefused(f"self-test: predictions differ from the recorded ones by {off:.2g}")
+
+
+def open_session(graph: bytes) -> Any:
+    """An onnxruntime session on one CPU thread: a row takes microseconds, and threads only fight over small ones."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 over the serving files of a bundle: what the registry records and the server verifies."""
+    whole = hashlib.sha256()
+    for name in SERVING_FILES:
+        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
+    return whole.hexdigest()
+
+
+def write_bundle(folder: Path, graph: bytes, contract: Contract, example_inputs: Columns) -> None:
+    """Write the serving files. The example's predictions are what this graph gives now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MODEL).write_bytes(graph)
+    (folder / CONTRACT).write_text(contract.model_dump_json(indent=1))
+    model = OnnxModel(open_session(graph), contract, Example(inputs={}, predictions=[]))
+    as_json = {name: _plain(values) for name, values in example_inputs.items()}
+    predictions = model.predict({name: np.array(values) for name, values in as_json.items()})
+    (folder / EXAMPLE).write_text(json.dumps({"inputs": as_json, "predictions": predictions.tolist()}))
+
+
+def _tensor(values: np.ndarray, kind: Kind) -> np.ndarray:
+    wanted: Any = np.float32 if kind == "number" else object
+    return values.astype(wanted).reshape(-1, 1)
+
+
+def _plain(values: np.ndarray) -> list[Any]:
+    """JSON has no NaN: a missing number is written as null, which numpy reads back as NaN."""
+    return [None if isinstance(v, float) and np.isnan(v) else v for v in values.tolist()]
