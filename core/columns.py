@@ -28,8 +28,8 @@ def from_rows(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]]) -> Columns:
     for name, column in spec.columns.items():
         values = [row.get(name) for row in rows]
         if column.type == "datetime":
-            out[name] = np.array([int(v.timestamp()) for v in values if v], "datetime64[s]")
-            out[offset_name(name)] = np.array([_offset_min(v) for v in values if v], np.float64)
+            out[name] = np.array([None if v is None else int(v.timestamp()) for v in values], "datetime64[s]")
+            out[offset_name(name)] = np.array([np.nan if v is None else _offset_min(v) for v in values], np.float64)
         elif column.type == "number":
             out[name] = _numbers(values)
         else:
@@ -64,7 +64,8 @@ def to_rows(spec: ProblemSpec, frame: "pd.DataFrame") -> list[dict[str, Any]]:
 def event_day(spec: ProblemSpec, columns: Columns) -> np.ndarray:
     """Local date of each event, datetime64[D], shape (n,). Days are the clusters of every interval and test."""
     offset = columns[offset_name(spec.time)].astype("timedelta64[m]")
-    return (columns[spec.time] + offset).astype("datetime64[D]")
+    day: np.ndarray = (columns[spec.time] + offset).astype("datetime64[D]")
+    return day
 
 
 def _offset_min(value: datetime) -> float:

@@ -17,7 +17,8 @@ def connect(url: str) -> Engine:
     import core.online
     import core.predictions  # noqa: F401  (all four: their tables join METADATA)
 
-    engine = create_engine(url, pool_pre_ping=True)
+    patience = {"connect_timeout": 5} if make_url(url).get_backend_name() == "postgresql" else {}  # seconds
+    engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, url)
     with engine.begin() as connection:

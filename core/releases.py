@@ -45,7 +45,7 @@ class ReleaseReader:
         found = self._get("registered-models/get", name=self.model).get("registered_model", {})
         aliases = {item["alias"]: item["version"] for item in found.get("aliases", [])}
         tags = {item["key"]: item["value"] for item in found.get("tags", [])}
-        return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), float(tags.get(PERCENT_TAG, 0)))
+        return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), _percent(tags.get(PERCENT_TAG, "0")))
 
     def tags(self, version: str) -> dict[str, str]:
         found = self._version(version)
@@ -59,6 +59,8 @@ class ReleaseReader:
         target = folder / version
         if not all((target / name).exists() for name in names):
             found = self._version(version)
+            if not found:
+                raise ModelRefused(f"version {version}: the registry has no such version of {self.model}")
             root = self._artifact_root(found["run_id"])
             target.mkdir(parents=True, exist_ok=True)
             for name in names:
@@ -87,11 +89,12 @@ class ReleaseReader:
             answer = self._http.get(f"/api/2.0/mlflow/{what}", params=query)
         except httpx.TransportError as error:
             raise RegistryUnavailable(f"MLflow does not answer at {self._http.base_url}: {error}") from error
-        if answer.status_code == 404:
+        content = _object(answer)
+        if answer.status_code == 404 and content.get("error_code") == "RESOURCE_DOES_NOT_EXIST":
             return {}
-        if answer.is_error:
+        if answer.is_error or not content:  # also a proxy's page: it must not look like an empty registry
             raise RegistryUnavailable(f"MLflow answered {answer.status_code} to {what}: {answer.text[:200]}")
-        return dict(answer.json())
+        return content
 
     def _download(self, path: str, target: Path) -> None:
         partial = target.with_suffix(target.suffix + ".part")
@@ -104,3 +107,19 @@ class ReleaseReader:
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             raise RegistryUnavailable(f"cannot fetch {path} from MLflow: {error}") from error
         partial.rename(target)
+
+
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """The body as a JSON object; empty when it is none."""
+    try:
+        content = answer.json()
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _percent(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise RegistryError(f"the registry's tag {PERCENT_TAG} is {text!r}; it must be a number") from None

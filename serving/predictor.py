@@ -1,0 +1,93 @@
+"""Validated rows to answers: columns, the problem's features, look-ups as of the prediction time, models.
+
+It writes nothing: the caller spools the records before it sends the answers.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from core.columns import Columns, from_rows
+from core.lookups import join, model_inputs
+from problems import Problem
+from serving.parsing import Row
+from serving.records import Record, Seen, records
+from serving.scoring import Attempt, score
+from serving.state import ServedModel, State
+
+
+class Answer(NamedTuple):
+    """The fields of `schemas.Prediction`, without its checks."""
+
+    prediction_id: str
+    event_id: str
+    probability: float
+    model_version: str
+    role: str
+    missing: list[str]
+    unknown: list[str]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers by row (None where every model failed), and the records of all that was tried."""
+
+    answers: list[Answer | None]
+    records: list[Record]
+
+
+class Predictor:
+    """Predicts for one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._spec, self._features = problem.spec, problem.features.features
+        self._numbers = [name for name, feature in problem.spec.features.items() if feature.kind == "number"]
+
+    def answer(self, state: State, rows: list[Row]) -> Answered:
+        """Answer with this state, whatever the follower does meanwhile."""
+        seen = self._seen(state, rows)
+        attempts = score(state, seen.columns[self._spec.entity], seen.inputs)
+        answers: list[Answer | None] = [None] * len(rows)
+        for attempt in attempts:
+            for row, answer in self._answers(seen, attempt):
+                answers[row] = answer
+        return Answered(answers, records(self._spec, seen, attempts))
+
+    def _seen(self, state: State, rows: list[Row]) -> Seen:
+        columns = from_rows(self._spec, rows)
+        derived = self._features(columns)
+        joined, used = join(derived, derived["prediction_time"], self._spec.lookups, state.lookups)
+        return Seen(rows, columns, model_inputs(self._spec, joined), used)
+
+    def _answers(self, seen: Seen, attempt: Attempt) -> Iterator[tuple[int, Answer]]:
+        """Row and answer, for the rows that this attempt answered."""
+        version, role, n = attempt.model.version, attempt.role, len(attempt.rows)
+        inputs = {name: column[attempt.rows] for name, column in seen.inputs.items()}
+        missing = _names(n, {name: np.isnan(inputs[name]) for name in self._numbers})
+        unknown = _names(n, _unseen(attempt.model, inputs))
+        for at in np.flatnonzero(attempt.answered).tolist():
+            row, probability = int(attempt.rows[at]), float(attempt.probability[at])
+            event = seen.rows[row][self._spec.id]
+            yield row, Answer(attempt.ids[at], event, probability, version, role, missing[at], unknown[at])
+
+
+def _names(n: int, flags: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """For each row, the names whose flag is set."""
+    out: list[list[str]] = [[] for _ in range(n)]
+    for name, flag in flags.items():
+        for row in np.flatnonzero(flag).tolist():
+            out[row].append(name)
+    return out
+
+
+def _unseen(model: ServedModel, inputs: Columns) -> dict[str, np.ndarray]:
+    """Category feature -> which rows hold a value that this model's training never saw."""
+    flags = {}
+    for name, known in model.categories.items():
+        values = inputs[name].tolist()
+        new = set(values) - known
+        if new:
+            flags[name] = np.array([value in new for value in values])
+    return flags

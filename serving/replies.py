@@ -1,0 +1,65 @@
+"""What the server says when it does not answer: one error type, one body. No stack trace leaves the process."""
+
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from pydantic_core import to_json
+from starlette.exceptions import HTTPException
+
+from core.errors import LoopError
+
+RETRY_AFTER_S = 1
+
+
+class FieldError(BaseModel):
+    """One mistake."""
+
+    field: str = Field(description="Where it is, such as `rows.3.NAME`; `body` when the whole body is meant.")
+    message: str = Field(description="What is wrong, or what was expected.")
+    got: str | None = Field(None, description="What stood there, shortened.")
+
+
+class Errors(BaseModel):
+    """Why a request was not answered."""
+
+    errors: list[FieldError]
+
+
+class Refused(LoopError):
+    """A request that gets no prediction; becomes its HTTP status and an `Errors` body."""
+
+    def __init__(self, status: int, *errors: FieldError) -> None:
+        super().__init__(status, *errors)
+        self.status, self.errors = status, errors
+
+
+def unavailable(message: str) -> Refused:
+    """The server cannot answer now; the caller may try again."""
+    return Refused(503, FieldError(field="server", message=message))
+
+
+def json_reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(content, inf_nan_mode="null"), status, headers, "application/json")
+
+
+async def on_refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else None
+    return json_reply({"errors": [item.model_dump() for item in error.errors]}, error.status, headers)
+
+
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Unknown path or method."""
+    assert isinstance(error, HTTPException)
+    message = f"{error.detail}: {request.method} {request.url.path}"
+    return json_reply(_one("path", message), error.status_code, dict(error.headers or {}))
+
+
+async def on_bug(_request: Request, _error: Exception) -> Response:
+    """Starlette logs the traceback; the caller only learns that there was one."""
+    return json_reply(_one("server", "internal error"), 500)
+
+
+def _one(field: str, message: str) -> dict[str, Any]:
+    return {"errors": [{"field": field, "message": message, "got": None}]}

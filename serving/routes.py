@@ -1,0 +1,103 @@
+"""The HTTP routes. Each reads, calls once and answers; what they mean is in `server`."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from serving.replies import Errors, json_reply
+from serving.schemas import Prediction, Predictions
+from serving.server import Server
+
+router = APIRouter()
+REFUSALS: dict[int | str, dict[str, type[BaseModel]]] = {code: {"model": Errors} for code in (400, 413, 422, 503)}
+
+
+class Health(BaseModel):
+    """The process is alive."""
+
+    status: str = "ok"
+
+
+class Readiness(BaseModel):
+    """Whether requests are answered, and what stands in the way of serving what is released."""
+
+    ready: bool
+    reason: str | None = Field(description="Why it is not ready, or what it serves is not what is released.")
+    registry_reachable: bool
+    pending_rows: int = Field(description="Predictions in the local spool that the store has not taken yet.")
+
+
+class Served(BaseModel):
+    """What answers now."""
+
+    problem: str
+    champion: str | None = Field(description="Version that answers.")
+    canary: str | None = Field(description="Version that answers a share of the entities.")
+    percent: float = Field(description="That share.")
+    loaded: list[str] = Field(description="Versions in memory.")
+    lookups_id: int = Field(description="Id of the newest look-up row in use.")
+    pending_rows: int = Field(description="Predictions in the local spool that the store has not taken yet.")
+    registry_reachable: bool
+    refused: dict[str, str] = Field(description="Version -> why it is not served.")
+
+
+@router.post("/predict", response_model=Prediction, responses=REFUSALS, summary="Answer one row")
+async def predict(request: Request) -> Response:
+    return json_reply(_server(request).predict_one(await request.body()))
+
+
+@router.post("/predict/batch", response_model=Predictions, responses=REFUSALS, summary="Answer many rows")
+async def predict_batch(request: Request) -> Response:
+    server, body = _server(request), await request.body()
+    with server.admitted():
+        answers = await asyncio.get_running_loop().run_in_executor(server.pool, server.predict_many, body)
+    return json_reply(answers)
+
+
+@router.get("/healthz", summary="Is the process alive?")
+async def healthz() -> Health:
+    return Health()
+
+
+@router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Does it answer?")
+async def readyz(request: Request) -> Response:
+    server = _server(request)
+    follower = server.follower
+    ready = follower.state.champion is not None
+    content = Readiness(
+        ready=ready,
+        reason=follower.reason,
+        registry_reachable=follower.registry_error is None,
+        pending_rows=server.spool.pending_rows,
+    )
+    return json_reply(content.model_dump(), 200 if ready else 503)
+
+
+@router.get("/release", summary="What answers?")
+async def release(request: Request) -> Served:
+    server = _server(request)
+    state, follower = server.follower.state, server.follower
+    loaded = {role: model.version for role, model in (("champion", state.champion), ("canary", state.canary)) if model}
+    return Served(
+        problem=server.problem.spec.name,
+        champion=loaded.get("champion"),
+        canary=loaded.get("canary"),
+        percent=state.percent,
+        loaded=list(loaded.values()),
+        lookups_id=state.lookups_id,
+        pending_rows=server.spool.pending_rows,
+        registry_reachable=follower.registry_error is None,
+        refused=follower.refusals.reasons,
+    )
+
+
+@router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+async def metrics(request: Request) -> Response:
+    return Response(generate_latest(_server(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _server(request: Request) -> Server:
+    server: Server = request.app.state.server
+    return server

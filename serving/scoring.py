@@ -1,0 +1,69 @@
+"""Who answers which row, and what happens when a model fails. Works on features; knows no request and no log.
+
+A canary that raises, or gives a row no finite number, costs nobody an answer: the champion answers that row.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.columns import Columns
+from serving.state import ServedModel, State
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One model on some rows: their numbers, a new id each, and probabilities, NaN where it failed."""
+
+    model: ServedModel
+    role: str
+    rows: np.ndarray
+    ids: list[str]
+    probability: np.ndarray
+    latency_ms: float
+    error: str
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Of these rows, which got a number; bool."""
+        answered: np.ndarray = ~np.isnan(self.probability)
+        return answered
+
+
+def score(state: State, entities: np.ndarray, inputs: Columns) -> list[Attempt]:
+    """Every row by its model. A row that the canary failed on is in the champion's attempt, too."""
+    assert state.champion is not None
+    by_canary = state.by_canary(entities)
+    attempts = []
+    if state.canary is not None and by_canary.any():
+        attempts.append(_attempt(state.canary, "canary", inputs, by_canary))
+        by_canary[attempts[0].rows] = attempts[0].answered
+    if not by_canary.all():
+        attempts.append(_attempt(state.champion, "champion", inputs, ~by_canary))
+    return attempts
+
+
+def _attempt(model: ServedModel, role: str, inputs: Columns, chosen: np.ndarray) -> Attempt:
+    rows = np.flatnonzero(chosen)
+    mine = inputs if len(rows) == len(chosen) else {name: column[rows] for name, column in inputs.items()}
+    started = time.perf_counter()
+    probability, error = _run(model, mine, len(rows))
+    latency_ms = (time.perf_counter() - started) * 1000 / len(rows)
+    return Attempt(model, role, rows, new_ids(len(rows)), probability, latency_ms, error)
+
+
+def _run(model: ServedModel, inputs: Columns, n: int) -> tuple[np.ndarray, str]:
+    """Probabilities, NaN for what is not finite, shape (n,); and what is wrong with those."""
+    try:
+        found = model.onnx.predict(inputs).astype(np.float64)
+        return np.where(np.isfinite(found), found, np.nan), "no finite probability"
+    except Exception as error:  # noqa: BLE001  a graph may raise anything; it is recorded and counted
+        return np.full(n, np.nan), f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def new_ids(n: int) -> list[str]:
+    """Unique ids of 32 hex digits that sort by time, which an index likes: milliseconds, then 80 random bits."""
+    prefix, random = f"{time.time_ns() // 1_000_000:012x}", os.urandom(10 * n).hex()
+    return [prefix + random[i : i + 20] for i in range(0, 20 * n, 20)]

@@ -1,0 +1,87 @@
+"""The parts of a running server, put together, started and stopped. Knows no HTTP."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from core.config import Settings
+from core.releases import ReleaseReader
+from problems import Problem
+from serving.cache import ModelCache
+from serving.follower import Follower
+from serving.parsing import Row, RowParser
+from serving.predictor import Answered, Predictor
+from serving.records import as_lines
+from serving.replies import FieldError, Refused, unavailable
+from serving.shipper import Shipper
+from serving.spool import Spool, SpoolFull
+from serving.store import Store
+from serving.telemetry import Metrics
+
+BATCH_THREADS, BATCHES_WAITING = 2, 16
+
+
+class Server:
+    """One problem's server. Reads its folder when it is made; threads run between start and stop."""
+
+    def __init__(self, problem: Problem, settings: Settings, reader: ReleaseReader) -> None:
+        self.problem, home = problem, settings.home / "serving" / problem.spec.name
+        self.store = Store(settings.store_url)
+        self.spool = Spool(home / "spool")
+        self.shipper = Shipper(self.spool, self.store)
+        cache = ModelCache(home / "models", problem.spec, reader)
+        self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s)
+        self.metrics = Metrics(self.follower, self.spool)
+        self.parser, self._predictor = RowParser(problem.spec), Predictor(problem)
+        self.pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
+        self._batches = threading.BoundedSemaphore(BATCHES_WAITING)
+
+    def start(self) -> None:
+        self.follower.start()
+        self.shipper.start()
+
+    def stop(self) -> None:
+        """Called when no request is left: what was acknowledged is shipped, or stays in the spool."""
+        self.pool.shutdown()
+        self.follower.stop()
+        self.shipper.stop()
+        self.spool.close()
+        self.store.close()
+
+    def predict_one(self, body: bytes) -> dict[str, Any]:
+        return self._predict([self.parser.one(body)])[0]
+
+    def predict_many(self, body: bytes) -> dict[str, Any]:
+        """For a thread of the pool."""
+        return {"predictions": self._predict(self.parser.many(body))}
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """A place for one batch. Too many at once are refused, so that they cannot fill the memory."""
+        if not self._batches.acquire(blocking=False):
+            raise unavailable("too many batches at once")
+        try:
+            yield
+        finally:
+            self._batches.release()
+
+    def _predict(self, rows: list[Row]) -> list[dict[str, Any]]:
+        """Answer, log, and only then return."""
+        state = self.follower.state
+        if state.champion is None:
+            raise unavailable(f"not ready: {self.follower.reason}")
+        answered = self._predictor.answer(state, rows)
+        self._log(answered)
+        failed = [row for row, answer in enumerate(answered.answers) if answer is None]
+        if failed:
+            raise Refused(503, *(FieldError(field=f"rows.{row}", message="the model failed") for row in failed[:20]))
+        return [answer._asdict() for answer in answered.answers if answer is not None]
+
+    def _log(self, answered: Answered) -> None:
+        try:
+            self.spool.append(as_lines(answered.records), len(answered.records))
+        except SpoolFull as error:
+            raise unavailable(str(error)) from error
+        self.metrics.count(answered)

@@ -1,0 +1,97 @@
+"""Prometheus metrics of one application, in a registry of their own, and the ASGI layer that times requests."""
+
+import time
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.follower import Follower
+from serving.predictor import Answered
+from serving.spool import Spool
+
+PATHS = frozenset({"/predict", "/predict/batch", "/healthz", "/readyz", "/metrics", "/release"})
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+Samples = dict[tuple[str, ...], float]  # label values -> number
+
+
+class Metrics:
+    """What is counted as it happens."""
+
+    def __init__(self, follower: Follower, spool: Spool) -> None:
+        self.registry = registry = CollectorRegistry()
+        registry.register(_Now(follower, spool))
+        by = ["version", "role"]
+        self.requests = Counter("serving_requests", "Requests answered.", ["path", "status"], registry=registry)
+        self.seconds = Histogram("serving_request_seconds", "Time.", ["path"], registry=registry, buckets=BUCKETS_S)
+        self.predictions = Counter("serving_predictions", "Rows answered.", by, registry=registry)
+        self.failures = Counter("serving_failures", "Rows that a model failed on.", by, registry=registry)
+        self.missing = Counter("serving_missing", "Numbers absent or stale.", ["feature"], registry=registry)
+        self.unknown = Counter("serving_unknown", "Categories never seen in training.", ["feature"], registry=registry)
+
+    def count(self, answered: Answered) -> None:
+        answers = [answer for answer in answered.answers if answer is not None]
+        _add(self.predictions, ((answer.model_version, answer.role) for answer in answers))
+        _add(self.missing, ((name,) for answer in answers for name in answer.missing))
+        _add(self.unknown, ((name,) for answer in answers for name in answer.unknown))
+        _add(self.failures, ((r["model_version"], r["role"]) for r in answered.records if r["error"]))
+
+
+def _add(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:
+    for values, n in Tally(labels).items():
+        counter.labels(*values).inc(n)
+
+
+class _Now:
+    """What is looked up when Prometheus asks."""
+
+    def __init__(self, follower: Follower, spool: Spool) -> None:
+        self._follower, self._spool = follower, spool
+
+    def collect(self) -> Iterator[Metric]:
+        state, spool = self._follower.state, self._spool
+        roles = {"champion": state.champion, "canary": state.canary}
+        versions: Samples = {(role, model.version): 1.0 for role, model in roles.items() if model}
+        yield _gauge("serving_release", "Versions that answer.", versions, ["role", "version"])
+        yield _gauge("serving_canary_percent", "The canary's share of the entities.", {(): state.percent})
+        yield _gauge("serving_lookups_id", "Newest look-up row in use.", {(): state.lookups_id})
+        yield _gauge("serving_registry_up", "1: the registry answers.", {(): not self._follower.registry_error})
+        yield _gauge("serving_spool_rows", "Predictions not yet in the store.", {(): spool.pending_rows})
+        yield _gauge("serving_spool_bytes", "The same in bytes.", {(): spool.pending_bytes})
+
+
+def _gauge(name: str, text: str, samples: Samples, labels: Sequence[str] = ()) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for values, number in samples.items():
+        family.add_metric(values, float(number))
+    return family
+
+
+class Timed:
+    """Counts and times every request by path and status. Paths that do not exist share one label."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            path = scope["path"] if scope["path"] in PATHS else "other"
+            self.metrics.requests.labels(path, status).inc()
+            self.metrics.seconds.labels(path).observe(time.perf_counter() - started)

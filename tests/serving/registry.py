@@ -1,0 +1,78 @@
+"""A stand-in for MLflow's REST API, as far as core.releases reads it: a process of its own is too slow to restart here.
+
+The same reader is tested against a real MLflow server in tests/core.
+"""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+from core.runtime import digest
+
+
+class FakeRegistry:
+    """One registered model. `up = False` answers like a broken proxy; `close` refuses connections."""
+
+    def __init__(self, model: str) -> None:
+        self.model, self.up = model, True
+        self.aliases: dict[str, str] = {}
+        self.percent = 0.0
+        self.bundles: dict[str, Path] = {}
+        self.digests: dict[str, str] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+
+    def register(self, version: str, folder: Path) -> None:
+        self.bundles[version], self.digests[version] = folder, digest(folder)
+
+    def release(self, champion: str | None, challenger: str | None = None, percent: float = 0.0) -> None:
+        named = {"champion": champion, "challenger": challenger}
+        self.aliases, self.percent = {k: v for k, v in named.items() if v}, percent
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+        if not self.up:
+            return 404, b"<html>no such page</html>"
+        if path.startswith("/api/2.0/mlflow-artifacts/artifacts/"):
+            _, version, _, name = path.rsplit("/", 3)
+            return 200, (self.bundles[version] / name).read_bytes()
+        found = self._found(path.removeprefix("/api/2.0/mlflow/"), query)
+        return (200, json.dumps(found).encode()) if found else (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
+    def _found(self, what: str, query: dict[str, str]) -> dict[str, object]:
+        if what == "runs/get":
+            return {"run": {"info": {"artifact_uri": f"mlflow-artifacts:/1/{query['run_id']}"}}}
+        if what == "model-versions/get" and query["version"] in self.bundles:
+            version = query["version"]
+            return {"model_version": {"run_id": version, "tags": _pairs({"digest": self.digests[version]})}}
+        if what == "registered-models/get" and query["name"] == self.model and self.bundles:
+            aliases = [{"alias": alias, "version": version} for alias, version in self.aliases.items()]
+            return {"registered_model": {"aliases": aliases, "tags": _pairs({"canary_percent": str(self.percent)})}}
+        return {}
+
+
+def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in tags.items()]
+
+
+def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            url = urlparse(self.path)
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            status, body = registry.answer(url.path, query)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    return Handler
