@@ -1,6 +1,6 @@
 """A small problem with two features, and live predictions drawn from a model that is right unless told otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -98,7 +98,7 @@ def store(engine: Engine) -> Store:
 
 
 def prediction(
-    event: str, day: date, row: dict[str, Any], version: str = "3", served_at: float = 1.0
+    event: str, day: date, row: Mapping[Any, Any], version: str = "3", served_at: float = 1.0
 ) -> dict[str, Any]:
     features = {name: row[name] for name in ("wind", "gust", "carrier")}
     return {
