@@ -28,9 +28,7 @@ def current(engine: Engine, problem: str, first: date, last: date) -> list[dict[
     """The newest version of each table of each day first..last, ordered by day and table."""
     p = PARTITIONS.c
     wanted = (p.problem == problem) & p.day.between(first, last)
-    top = (
-        select(p.day, p.table, func.max(p.version).label("version")).where(wanted).group_by(p.day, p.table).subquery()
-    )
+    top = select(p.day, p.table, func.max(p.version).label("version")).where(wanted).group_by(p.day, p.table).subquery()
     same = (p.day == top.c.day) & (p.table == top.c.table) & (p.version == top.c.version)
     query = select(PARTITIONS).join(top, same).where(p.problem == problem).order_by(p.day, p.table)
     with engine.connect() as connection:

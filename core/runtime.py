@@ -44,7 +44,7 @@ class OnnxModel:
 
     session: Any
     contract: Contract
-    example: Example
+    example: Example = Example(inputs={}, predictions=[])
 
     @classmethod
     def load(cls, folder: Path) -> "OnnxModel":
@@ -93,7 +93,7 @@ def write_bundle(folder: Path, graph: bytes, contract: Contract, example_inputs:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MODEL).write_bytes(graph)
     (folder / CONTRACT).write_text(contract.model_dump_json(indent=1))
-    model = OnnxModel(open_session(graph), contract, Example(inputs={}, predictions=[]))
+    model = OnnxModel(open_session(graph), contract)
     as_json = {name: _plain(values) for name, values in example_inputs.items()}
     predictions = model.predict({name: np.array(values) for name, values in as_json.items()})
     (folder / EXAMPLE).write_text(json.dumps({"inputs": as_json, "predictions": predictions.tolist()}))

@@ -18,6 +18,7 @@ class Problem:
     """A problem's description and its two modules, imported when first used (the server never imports `data`).
 
     `features.features(columns) -> columns` derives columns, among them `prediction_time` and look-up keys.
+    `data.covers(day) -> bool`: whether the source has that day.
     `data.partition(day) -> {table: frame}`: what became known between the cut-offs of `day` and of the day after.
     `data.lookups(tables) -> {look-up: frame}`: key columns, `available_at` and values, from any span of partitions.
     """

@@ -1,0 +1,113 @@
+"""One life cycle: ingest → validate → features → train → evaluate → refit → register → gate → release → deploy.
+
+It runs every night, or when the monitor updates RETRAIN. The stages are those of dvc.yaml (a test compares); what a
+step does is in pipeline.lifecycle.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param, PokeReturnValue, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.timetables.assets import AssetOrTimeSchedule
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from core.config import ROOT, params, settings
+from dags.assets import RETRAIN
+
+NIGHTLY = CronTriggerTimetable(settings().nightly, timezone="UTC")
+
+
+@task
+def plan(**context: Any) -> dict[str, Any]:
+    from pipeline.schedule import lifecycle_job
+
+    return lifecycle_job(context)
+
+
+@task
+def ingest(job: Any) -> dict[str, Any]:
+    from pipeline import lifecycle
+
+    return lifecycle.ingest(job)
+
+
+@task(map_index_template="{{ task.op_kwargs['stage'] }}")
+def stage(stage: str, job: dict[str, Any], before: list[Any], trained: Any = ()) -> dict[str, Any]:
+    from pipeline import lifecycle
+
+    return lifecycle.run_stage(stage, job, [*before, *trained])
+
+
+@task
+def register(job: Any, before: Any, trained: Any) -> dict[str, Any]:
+    from pipeline import lifecycle
+
+    locks = lifecycle.merge([*before, *trained])
+    return {"version": lifecycle.register(job, locks), "locks": locks}
+
+
+@task
+def gate(job: Any, registered: Any) -> dict[str, Any]:
+    from pipeline import lifecycle
+
+    return lifecycle.judge(job, registered["locks"], registered["version"])
+
+
+@task
+def release(job: Any, verdict: Any) -> dict[str, Any]:
+    from pipeline import lifecycle
+
+    released = lifecycle.release(job, verdict["version"], verdict)
+    if released["state"] == "kept out":
+        raise AirflowSkipException(f"version {verdict['version']} is kept out: {verdict['reason']}")
+    return released
+
+
+@task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
+def canary(released: Any, verdict: Any) -> PokeReturnValue:
+    from pipeline import lifecycle
+
+    judgement = lifecycle.watch_canary(verdict["version"], released)
+    return PokeReturnValue(is_done=judgement["state"] != "wait", xcom_value=judgement)
+
+
+@task
+def promote(job: Any, verdict: Any, judgement: Any) -> str | None:
+    from pipeline import lifecycle
+
+    return lifecycle.finish(job, verdict["version"], judgement)
+
+
+@task
+def deploy(champion: Any) -> str | None:
+    from pipeline import lifecycle
+
+    return lifecycle.deploy()
+
+
+@dag(
+    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=[RETRAIN]),
+    start_date=datetime(2013, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    params={"as_of": Param(None, type=["null", "string"], format="date", description="Default: today.")},
+    tags=["closed-loop"],
+)
+def lifecycle() -> None:
+    job = ingest(plan())
+    validated = stage.override(task_id="validate")("validate", job, [])
+    featured = stage.override(task_id="features")("features", job, [validated])
+    data = [validated, featured]
+    candidates = [f"train@{name}" for name in params(ROOT).candidates]
+    trained = stage.override(task_id="train").partial(job=job, before=data).expand(stage=candidates)
+    evaluated = stage.override(task_id="evaluate")("evaluate", job, data, trained)
+    refitted = stage.override(task_id="refit")("refit", job, [*data, evaluated], trained)
+    registered = register(job, [*data, evaluated, refitted], trained)
+    verdict = gate(job, registered)
+    judgement = canary(release(job, verdict), verdict)
+    deploy(promote(job, verdict, judgement))
+
+
+lifecycle()

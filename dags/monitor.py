@@ -1,0 +1,63 @@
+"""One day's monitoring: bring in the day and its matured labels, look at the evidence, decide, act.
+
+*Retrain* updates RETRAIN, and Airflow starts the life cycle. *Roll back* goes to the registry at once.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.timetables.trigger import CronTriggerTimetable
+
+from core.config import settings
+from dags.assets import RETRAIN
+
+
+@task
+def plan(**context: Any) -> dict[str, Any]:
+    from pipeline.schedule import monitor_job
+
+    return monitor_job(context)
+
+
+@task
+def ingest(job: Any) -> dict[str, Any]:
+    from pipeline import daily
+
+    return {**job, **daily.ingest(date.fromisoformat(job["as_of"]))}
+
+
+@task
+def decide(job: Any) -> dict[str, Any]:
+    from monitoring import nightly
+
+    return nightly.decide(date.fromisoformat(job["as_of"]))
+
+
+@task(outlets=[RETRAIN])
+def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
+    from pipeline import lifecycle
+
+    if decision["decision"] == "roll back":
+        lifecycle.roll_back(decision["reasons"])
+    if decision["decision"] != "retrain":
+        raise AirflowSkipException(f"{decision['decision']}: {'; '.join(decision['reasons'])}")
+    outlet_events[RETRAIN].extra = {"as_of": job["as_of"], "reasons": decision["reasons"]}
+
+
+@dag(
+    schedule=CronTriggerTimetable(settings().nightly_monitor, timezone="UTC"),
+    start_date=datetime(2013, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    params={"as_of": Param(None, type=["null", "string"], format="date", description="Default: today.")},
+    tags=["closed-loop"],
+)
+def monitor() -> None:
+    job = ingest(plan())
+    act(job, decide(job))
+
+
+monitor()

@@ -1,0 +1,40 @@
+"""A day's arrivals: its partition, its look-ups in the online store, and the labels that have matured.
+
+The look-ups of a day and the labels of the predictions both come from the last partitions; nothing is trained here.
+"""
+
+import logging
+from datetime import date, timedelta
+from typing import Any
+
+import pandas as pd
+from sqlalchemy import Engine
+
+from core import database, predictions
+from core.config import settings
+from pipeline import publish, raw
+from problems import Problem, load
+
+SPAN_DAYS = 9  # partitions that the newest look-up rows are made of, and that a late night catches up with
+log = logging.getLogger(__name__)
+
+
+def ingest(as_of: date) -> dict[str, Any]:
+    """Bring in what became known before the cut-off of `as_of`. Returns counts; repeating it changes nothing."""
+    given, problem = settings(), load()
+    engine = database.connect(given.store_url)
+    first, last = as_of - timedelta(days=SPAN_DAYS), as_of - timedelta(days=1)
+    got = raw.ingest(engine, problem, given.remote_url, raw.missing_days(engine, problem, first, last))
+    tables = raw.fetch(engine, problem, given.remote_url, first, last)
+    rows = publish.nightly(engine, problem, tables, as_of)
+    labels = mature(engine, problem, tables[raw.LABELS])
+    log.info("as of %s: %d partitions, %d look-up rows, %d labels are new", as_of, len(got.new), rows, labels)
+    return {"partitions": len(got.new), "lookup_rows": rows, "labels": labels}
+
+
+def mature(engine: Engine, problem: Problem, labels: pd.DataFrame) -> int:
+    """Write labels {id, target, partition} as outcomes of predictions. Returns how many were new."""
+    spec = problem.spec
+    columns = zip(labels[spec.id], labels[spec.target].astype(float), labels[raw.PARTITION], strict=True)
+    rows = [{"problem": spec.name, "event_id": i, "outcome": y, "known_on": day} for i, y, day in columns]
+    return predictions.add_outcomes(engine, rows)

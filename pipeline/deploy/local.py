@@ -1,0 +1,34 @@
+"""The local target: one server process that follows the registry by itself. Applying a release is seeing it served."""
+
+import time
+from typing import Any
+
+import httpx
+
+from core.errors import DeployError
+from core.releases import Release
+
+
+class LocalTarget:
+    def __init__(self, url: str, timeout_s: float = 60.0) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+
+    def apply(self, release: Release) -> None:
+        """Wait until the server answers with exactly this release. Applying it again returns at once."""
+        deadline = time.monotonic() + self._timeout_s
+        while (served := self.status()) != release:
+            if time.monotonic() > deadline:
+                raise DeployError(
+                    f"{self._url} serves {served} and not {release} after {self._timeout_s:.0f} s; "
+                    f"{self._url}/release says why a version was refused"
+                )
+            time.sleep(0.25)
+
+    def status(self) -> Release | None:
+        """What the server answers with now; None when it does not answer."""
+        try:
+            found: dict[str, Any] = httpx.get(f"{self._url}/release", timeout=5.0).raise_for_status().json()
+        except httpx.HTTPError:
+            return None
+        return Release(found["champion"], found["canary"], found["percent"])

@@ -1,0 +1,89 @@
+"""Stage `features`: the labelled events of the window with everything a model sees, joined as of prediction time.
+
+The same look-up and feature code answers requests (serving). The views on the table say who may see which rows.
+"""
+
+import json
+import logging
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core import lineage, logs
+from core.columns import Columns, event_day, from_frame
+from core.config import params
+from core.lookups import Lookup, join, joined_key, model_inputs
+from core.schema import ProblemSpec
+from pipeline import raw
+from problems import Problem, load
+
+OUT = Path("data/features.parquet")
+ID, DAY, KNOWN_ON = "_id", "_day", "_known_on"
+log = logging.getLogger(__name__)
+
+
+def build_lookups(problem: Problem, tables: dict[str, pd.DataFrame]) -> dict[str, Lookup]:
+    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables)
+    return {name: _lookup(problem.spec, name, frame) for name, frame in frames.items()}
+
+
+def key_columns(spec: ProblemSpec, name: str, frame: pd.DataFrame) -> np.ndarray:
+    """The joined key of a look-up's frame, shape (n,)."""
+    return joined_key({key: frame[key].to_numpy() for key in spec.lookups[name].keys}, spec.lookups[name].keys)
+
+
+def table(problem: Problem, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row per labelled event: id, local day, partition day of its label, target, features. Sorted by time, id."""
+    spec = problem.spec
+    labels = tables[raw.LABELS][[spec.id, spec.target, raw.PARTITION]].rename(columns={raw.PARTITION: KNOWN_ON})
+    events = tables[raw.EVENTS].merge(labels, on=spec.id, how="inner", validate="one_to_one")
+    events = events.sort_values([spec.time, spec.id], ignore_index=True)
+    inputs = features(problem, from_frame(spec, events), build_lookups(problem, tables))
+    days = event_day(spec, from_frame(spec, events)).astype("datetime64[s]")
+    head = {ID: events[spec.id], DAY: days, KNOWN_ON: pd.to_datetime(events[KNOWN_ON]).dt.as_unit("s")}
+    return pd.DataFrame({**head, spec.target: events[spec.target].astype("float32"), **inputs})
+
+
+def features(problem: Problem, columns: Columns, lookups: dict[str, Lookup]) -> Columns:
+    """Request columns to model inputs: derive, look up as of prediction time, select."""
+    derived: Columns = problem.features.features(columns)
+    joined, _ = join(derived, derived["prediction_time"], problem.spec.lookups, lookups)
+    return model_inputs(problem.spec, joined)
+
+
+def holdout_start(spec: ProblemSpec, as_of: date) -> date:
+    return as_of - timedelta(days=spec.split.holdout_days)
+
+
+def training_rows(frame: pd.DataFrame, until: date) -> pd.DataFrame:
+    """What a model trained at the cut-off of `until` may see: earlier events whose labels were known by then."""
+    end = pd.Timestamp(until)
+    return frame[(frame[DAY] < end) & (frame[KNOWN_ON] < end)].reset_index(drop=True)
+
+
+def holdout_rows(spec: ProblemSpec, frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
+    """The time-later rows on which candidates and champion are compared."""
+    start, end = pd.Timestamp(holdout_start(spec, as_of)), pd.Timestamp(as_of)
+    return frame[(frame[DAY] >= start) & (frame[DAY] < end) & (frame[KNOWN_ON] < end)].reset_index(drop=True)
+
+
+def _lookup(spec: ProblemSpec, name: str, frame: pd.DataFrame) -> Lookup:
+    wanted = spec.lookups[name]
+    values = {value: frame[value].to_numpy(np.float32) for value in wanted.values}
+    at = frame["available_at"].to_numpy("datetime64[s]")
+    return Lookup.build(key_columns(spec, name, frame), at, values, wanted.tolerance_h)
+
+
+def run() -> None:
+    problem = load(params().problem)
+    bad = json.loads(Path("data/validation.json").read_text())["quarantined"]
+    frame = table(problem, raw.read(Path(lineage.RAW), leave_out=frozenset(bad)))
+    log.info("%d labelled events, %d features", len(frame), len(problem.spec.features))
+    frame.to_parquet(OUT, index=False)
+
+
+if __name__ == "__main__":
+    logs.configure()
+    run()

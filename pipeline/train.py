@@ -1,0 +1,158 @@
+"""Stages `train` and `refit`: fit one candidate, turn it into an ONNX bundle, and check that the graph agrees.
+
+`train` sees the rows before the holdout; `refit` fits the winner on everything known. A graph that does not give the
+original's predictions on held-out rows is refused by name and reason. Which candidate wins is not decided here.
+"""
+
+import json
+import logging
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import logs
+from core.config import params
+from core.errors import ModelRefused
+from core.runtime import MODEL, Contract, OnnxModel, open_session, write_bundle
+from core.schema import ProblemSpec
+from pipeline import candidates
+from pipeline.features import DAY, ID, OUT, holdout_rows, holdout_start, training_rows
+from problems import load
+
+ROWS, FACTS, REFERENCE = "rows.npy", "training.json", "reference.parquet"
+REFERENCE_ROWS = 5000
+EXAMPLE_ROWS = 5
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A bundle's facts and what it cost."""
+
+    facts: dict[str, Any]
+    cost: dict[str, float]
+
+
+def train(spec: ProblemSpec, name: str, rows: pd.DataFrame, held_out: pd.DataFrame, folder: Path) -> Trained:
+    """Fit candidate `name` on `rows`, write its bundle to `folder`; `held_out` rows serve the parity check only.
+
+    Facts hold `refused`: None, or why the candidate may not be used.
+    """
+    X, y = rows[list(spec.features)], rows[spec.target].to_numpy()
+    started = time.perf_counter()
+    fitted = candidates.fit(name, spec.features, X, y, spec.candidates[name])
+    fit_s = time.perf_counter() - started
+    folder.mkdir(parents=True)
+    facts = _facts(spec, name, rows)
+    try:
+        graph = fitted.to_onnx()
+        facts["parity"] = parity(spec, graph, fitted.predict(_inputs(spec, held_out)), held_out)
+        write_bundle(folder, graph, contract(spec, rows), columns(spec, held_out.head(EXAMPLE_ROWS)))
+    except ModelRefused as reason:
+        facts["refused"] = str(reason)
+        log.warning("candidate %s is refused: %s", name, reason)
+    np.save(folder / ROWS, row_hashes(rows[ID]))
+    (folder / FACTS).write_text(json.dumps(facts, indent=1))
+    cost = {"fit_s": fit_s, **(latency(folder) if facts["refused"] is None else {})}
+    return Trained(facts, cost)
+
+
+def parity(spec: ProblemSpec, graph: bytes, original: np.ndarray, held_out: pd.DataFrame) -> float:
+    """Largest |original - graph| over the rows; raise ModelRefused when it is too large or not a number."""
+    model = OnnxModel(open_session(graph), contract(spec, held_out))
+    off = float(np.abs(model.predict(columns(spec, held_out)) - original).max())
+    if not np.isfinite(original).all():
+        raise ModelRefused("it predicts NaN or infinity on held-out rows")
+    if not off <= spec.gate.parity_max:
+        raise ModelRefused(f"its ONNX graph differs from the original by {off:.2g} (allowed: {spec.gate.parity_max:g})")
+    return off
+
+
+def latency(folder: Path, repeats: int = 300) -> dict[str, float]:
+    """One row through the graph, milliseconds: median and 99th percentile; and the graph's size in bytes."""
+    model = OnnxModel.load(folder)
+    row = {name: np.array(values[:1]) for name, values in model.example.inputs.items()}
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        model.predict(row)
+        taken.append((time.perf_counter() - started) * 1000)
+    p50, p99 = np.percentile(taken[repeats // 10 :], [50, 99])
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "bytes": (folder / MODEL).stat().st_size}
+
+
+def contract(spec: ProblemSpec, rows: pd.DataFrame) -> Contract:
+    kinds = {name: feature.kind for name, feature in spec.features.items()}
+    seen = {name: sorted(rows[name].unique().tolist()) for name, kind in kinds.items() if kind == "category"}
+    return Contract(problem=spec.name, task=spec.task, target=spec.target, features=kinds, categories=seen)
+
+
+def columns(spec: ProblemSpec, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    return {name: frame[name].to_numpy() for name in spec.features}
+
+
+def row_hashes(ids: pd.Series) -> np.ndarray:
+    """A sorted 64-bit hash of each row's id: what a model was trained on, so that it is never judged on it."""
+    hashes: np.ndarray = np.sort(pd.util.hash_array(ids.to_numpy(object), categorize=False))
+    return hashes
+
+
+def reference(spec: ProblemSpec, rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """A sample of the training rows with the model's predictions: what live traffic is compared with."""
+    sample = rows.sample(min(REFERENCE_ROWS, len(rows)), random_state=candidates.SEED).sort_index()
+    prediction = OnnxModel.load(folder).predict(columns(spec, sample))
+    residual = sample[spec.target].to_numpy() - prediction
+    return sample[list(spec.features)].assign(prediction=prediction, residual=residual)
+
+
+def _inputs(spec: ProblemSpec, frame: pd.DataFrame) -> pd.DataFrame:
+    return frame[list(spec.features)]
+
+
+def _facts(spec: ProblemSpec, name: str, rows: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "candidate": name,
+        "options": spec.candidates[name],
+        "rows": len(rows),
+        "first_day": str(rows[DAY].min().date()),
+        "last_day": str(rows[DAY].max().date()),
+        "base_rate": float(rows[spec.target].mean()),
+        "parity": None,
+        "refused": None,
+    }
+
+
+def run(name: str) -> None:
+    given = params()
+    spec = load(given.problem).spec
+    frame = pd.read_parquet(OUT)
+    rows = training_rows(frame, holdout_start(spec, given.as_of))
+    done = train(spec, name, rows, holdout_rows(spec, frame, given.as_of), Path("models", name))
+    Path("timings").mkdir(exist_ok=True)
+    Path("timings", f"{name}.json").write_text(json.dumps(done.cost))
+    log.info("%s: %d rows, fitted in %.1f s", name, len(rows), done.cost["fit_s"])
+
+
+def refit() -> None:
+    """Fit the winner on everything that is known, check it again, and keep a sample as the monitor's reference."""
+    given = params()
+    spec = load(given.problem).spec
+    frame, folder = pd.read_parquet(OUT), Path("refit")
+    winner = json.loads(Path("evaluation/metrics.json").read_text())["winner"]
+    rows = training_rows(frame, given.as_of)
+    done = train(spec, winner, rows, holdout_rows(spec, frame, given.as_of), folder)
+    if done.facts["refused"] is None:
+        reference(spec, rows, folder).to_parquet(folder / REFERENCE, index=False)
+
+
+if __name__ == "__main__":
+    logs.configure()
+    if sys.argv[1] == "--refit":
+        refit()
+    else:
+        run(sys.argv[1])
