@@ -71,7 +71,7 @@ class Source:
 
     def rows(self, table: str, day: date) -> pd.DataFrame:
         frame, days = self.tables[table]
-        start, stop = np.searchsorted(days, np.datetime64(day)), np.searchsorted(days, np.datetime64(day), side="right")
+        start, stop = np.searchsorted(days, [np.datetime64(day, "D"), np.datetime64(day, "D") + 1])
         return frame.iloc[start:stop].reset_index(drop=True)
 
 
