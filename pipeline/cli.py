@@ -2,9 +2,9 @@
 `loop --help` answers at once. No logic lives here.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -20,18 +20,18 @@ out = Console()
 complaints = Console(stderr=True)
 
 
-class Commands(typer.core.TyperGroup):
+class Commands(typer.Typer):
     """Turns an error that a person can act on into one red message and exit code 1."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            return super().__call__(*args, **kwargs)
         except LoopError as error:
             complaints.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-            raise typer.Exit(1) from error
+            sys.exit(1)
 
 
-app = typer.Typer(cls=Commands, no_args_is_help=True, rich_markup_mode="rich", add_completion=False)
+app = Commands(no_args_is_help=True, rich_markup_mode="rich", add_completion=False)
 
 
 @app.callback()
@@ -58,7 +58,7 @@ def up() -> None:
     from pipeline.stack import signals
     from pipeline.stack.stack import Stack
 
-    stack = Stack(settings(), progress=lambda name, seconds: out.print(f"  {name} is healthy after {seconds:.0f} s"))
+    stack = Stack(settings(), progress=lambda name, seconds: out.print(f"  {name} is ready after {seconds:.0f} s"))
     if stack.is_running():
         out.print("The stack is already running.")
     else:
@@ -110,20 +110,14 @@ def show(stack: "Stack") -> None:
     """Processes with health and address, then how to log in."""
     from pipeline.stack.memory import measure
 
-    table = Table("process", "health", "address", "memory", "log", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table("process", "address", "memory", "health", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for record, trouble in stack.health():
         health = f"[red]{trouble}[/red]" if trouble else "[green]healthy[/green]"
-        table.add_row(
-            record.name,
-            health,
-            record.address,
-            f"{measure([record.pid]) / 2**20:.0f} MB",
-            str(record.log.relative_to(stack.home)),
-        )
-    out.print(table, soft_wrap=True)
+        table.add_row(record.name, record.address, f"{measure([record.pid]) / 2**20:.0f} MB", health)
+    out.print(table)
     user, password = stack.login
     out.print(f"\nAirflow's user is [bold]{user}[/bold], the password [bold]{password}[/bold]", highlight=False)
-    out.print(f"Logs and state: {stack.home}; stop with `loop down`", highlight=False, soft_wrap=True)
+    out.print(f"Logs: {stack.home}/logs; stop with `loop down`", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

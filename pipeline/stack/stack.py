@@ -18,7 +18,7 @@ from pipeline.stack.services import Ports, all_services, choose_ports, shared_en
 
 log = logging.getLogger(__name__)
 STATE = "stack.json"
-LOOK_EVERY_S = 0.25
+LOOK_EVERY_S = 0.5
 Plan = Callable[[Settings, Ports, Mapping[str, str]], list[Service]]
 Progress = Callable[[str, float], None]
 

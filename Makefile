@@ -1,0 +1,66 @@
+# One vocabulary for people, hooks and CI. Every target that needs Python first makes .venv from requirements.lock.
+#
+#   make PYTHON=python3.12 ...      another interpreter        make TORCH_BACKEND=cu130 ...    a CUDA build of torch
+
+SHELL := bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready$(if $(TORCH_BACKEND),-$(TORCH_BACKEND))
+export PYTHON TORCH_BACKEND
+# Nothing here reports home: not the tools, not the tests.
+export DO_NOT_TRACK = true
+export MLFLOW_DISABLE_TELEMETRY = true
+export DVC_NO_ANALYTICS = 1
+export ORT_DISABLE_TELEMETRY = 1
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): requirements.lock pyproject.toml scripts/venv.sh
+	@scripts/venv.sh
+
+.PHONY: venv
+venv: $(READY)  ## make .venv only
+
+.PHONY: demo
+demo: $(READY)  ## run the whole life cycle on real data, then print what happened
+	@$(BIN)/loop demo
+
+.PHONY: up
+up: $(READY)  ## start Airflow, MLflow and the model server, and leave them running
+	@$(BIN)/loop up
+
+.PHONY: down
+down: $(READY)  ## stop what `make up` started
+	@$(BIN)/loop down
+
+.PHONY: status
+status: $(READY)  ## what runs, and where
+	@$(BIN)/loop status
+
+.PHONY: test
+test: $(READY)  ## run the tests
+	@$(BIN)/pytest -q
+
+.PHONY: check
+check: $(READY)  ## lint, formatting, types, direction of the imports
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(READY)  ## format the code and sort its imports
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+.PHONY: lock
+lock: $(READY)  ## write requirements.lock afresh from pyproject.toml
+	@PATH="$(abspath $(BIN)):$$PATH" scripts/lock.sh
+
+.PHONY: clean
+clean:  ## stop the stack; remove .venv, caches and everything that a run wrote
+	@if [ -x $(BIN)/loop ]; then $(BIN)/loop down; fi
+	rm -rf $(VENV) .loop .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
