@@ -49,6 +49,5 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         return 0
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table).on_conflict_do_nothing()
-    per_statement = max(1, 30_000 // len(table.columns))  # both databases limit the parameters of one statement
-    chunks = [rows[i : i + per_statement] for i in range(0, len(rows), per_statement)]
-    return sum(connection.execute(statement.values(list(chunk))).rowcount for chunk in chunks)
+    counted = connection.execution_options(preserve_rowcount=True)
+    return counted.execute(statement, [dict(row) for row in rows]).rowcount  # not .values(rows): nine times slower

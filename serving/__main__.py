@@ -6,6 +6,7 @@ import sys
 from urllib.parse import urlparse
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 
 import problems
 from core import logs
@@ -14,11 +15,14 @@ from core.errors import LoopError
 from serving.app import create_app
 
 DRAIN_S = 20  # for requests in flight when the process is told to stop
+SWITCH_S = 0.0005  # how long the shipper's thread may keep the interpreter from the requests
 KEEP_ALIVE_S = 75  # longer than the usual proxy's, so that the proxy is the one to close
 
 
 def main() -> None:
     logs.configure()
+    sys.setswitchinterval(SWITCH_S)
+    disable_created_metrics()
     try:
         found = settings()
         arguments = _arguments(found)

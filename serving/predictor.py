@@ -3,7 +3,7 @@
 It writes nothing: the caller spools the records before it sends the answers.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -64,21 +64,20 @@ class Predictor:
     def _answers(self, seen: Seen, attempt: Attempt) -> Iterator[tuple[int, Answer]]:
         """Row and answer, for the rows that this attempt answered."""
         version, role, n = attempt.model.version, attempt.role, len(attempt.rows)
-        inputs = {name: column[attempt.rows] for name, column in seen.inputs.items()}
-        missing = _names(n, {name: np.isnan(inputs[name]) for name in self._numbers})
-        unknown = _names(n, _unseen(attempt.model, inputs))
+        missing = _names(self._numbers, [np.isnan(seen.inputs[name][attempt.rows]) for name in self._numbers], n)
+        unseen = _unseen(attempt.model, seen.inputs)
+        unknown = _names(list(unseen), [flag[attempt.rows] for flag in unseen.values()], n)
         for at in np.flatnonzero(attempt.answered).tolist():
             row, probability = int(attempt.rows[at]), float(attempt.probability[at])
             event = seen.rows[row][self._spec.id]
             yield row, Answer(attempt.ids[at], event, probability, version, role, missing[at], unknown[at])
 
 
-def _names(n: int, flags: Mapping[str, np.ndarray]) -> list[list[str]]:
-    """For each row, the names whose flag is set."""
+def _names(names: list[str], flags: list[np.ndarray], n: int) -> list[list[str]]:
+    """For each of n rows, the names whose flag, shape (n,), is set."""
     out: list[list[str]] = [[] for _ in range(n)]
-    for name, flag in flags.items():
-        for row in np.flatnonzero(flag).tolist():
-            out[row].append(name)
+    for name, row in np.argwhere(flags).tolist() if flags else ():
+        out[row].append(names[name])
     return out
 
 

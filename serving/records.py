@@ -57,7 +57,7 @@ def _common(spec: ProblemSpec, seen: Seen) -> list[Record]:
             "served_at": [now] * len(seen.rows),
             "inputs": [{name: value for name, value in row.items() if value is not None} for row in seen.rows],
             "features": _rowwise({name: column.tolist() for name, column in seen.inputs.items()}, len(seen.rows)),
-            "as_of": _rowwise({name: _iso(column) for name, column in seen.as_of.items()}, len(seen.rows)),
+            "as_of": _rowwise(_iso(seen.as_of), len(seen.rows)),
         },
         len(seen.rows),
     )
@@ -69,6 +69,7 @@ def _rowwise(columns: Mapping[str, list[Any]], n: int) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def _iso(times: np.ndarray) -> list[str | None]:
+def _iso(times: Mapping[str, np.ndarray]) -> dict[str, list[str | None]]:
     """ISO 8601 in UTC; None for NaT."""
-    return [None if text == "NaT" else text for text in np.datetime_as_string(times, timezone="UTC").tolist()]
+    texts = np.datetime_as_string(np.array(list(times.values()), "datetime64[s]"), timezone="UTC").tolist()
+    return {name: [None if text == "NaT" else text for text in row] for name, row in zip(times, texts, strict=True)}
