@@ -108,7 +108,7 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
 def explain(error: ValidationError, where: str) -> str:
     """One line a mistake: key, what is wrong, what stood there."""
     lines = [
-        f"  {'.'.join(str(part) for part in item['loc']) or '(whole file)'}: {item['msg']} (got {str(item['input'])[:80]!r})"
+        f"  {'.'.join(map(str, item['loc'])) or '(whole file)'}: {item['msg']} (got {str(item['input'])[:80]!r})"
         for item in error.errors()
     ]
     return "\n".join([f"{where} has {len(lines)} mistake(s):", *lines])

@@ -1,4 +1,4 @@
-"""The platform's own database: SQLite on a laptop, PostgreSQL elsewhere, the same code. Tables live with their users."""
+"""The platform's database: SQLite on a laptop, PostgreSQL elsewhere, the same code. Tables live with their users."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

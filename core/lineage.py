@@ -50,7 +50,7 @@ def push_folder_listing(remote: str, files: Mapping[str, Mapping[str, Any]]) -> 
     from dvc_data.hashfile.meta import Meta
     from dvc_data.hashfile.tree import Tree
 
-    tree = Tree()
+    tree = Tree()  # type: ignore[no-untyped-call]
     for path, file in files.items():
         tree.add(tuple(path.split("/")), Meta(size=file["size"]), HashInfo("md5", file["md5"]))
     tree.digest()

@@ -38,13 +38,16 @@ class Example(Frozen):
     predictions: list[float]
 
 
+NO_EXAMPLE = Example(inputs={}, predictions=[])
+
+
 @dataclass(frozen=True)
 class OnnxModel:
     """A loaded bundle."""
 
     session: Any
     contract: Contract
-    example: Example = Example(inputs={}, predictions=[])
+    example: Example = NO_EXAMPLE
 
     @classmethod
     def load(cls, folder: Path) -> "OnnxModel":

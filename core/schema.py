@@ -117,9 +117,9 @@ class ProblemSpec(Frozen):
     entity: str = Field(description="Column by which a canary is sticky.")
     time: str = Field(description="Datetime column: when the event takes place.")
     columns: dict[str, Column]
-    lookups: dict[str, LookupSpec] = {}
+    lookups: dict[str, LookupSpec] = Field(default_factory=dict)
     features: dict[str, Feature]
-    slices: list[str] = []
+    slices: list[str] = Field(default_factory=list)
     clock: Clock = Clock()
     split: Split = Split()
     gate: Gate

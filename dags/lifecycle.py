@@ -4,7 +4,7 @@ It runs every night, or when the monitor updates RETRAIN. The stages are those o
 step does is in pipeline.lifecycle.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, PokeReturnValue, dag, task
@@ -15,6 +15,7 @@ from airflow.timetables.trigger import CronTriggerTimetable
 from core.config import ROOT, params, settings
 from dags.assets import RETRAIN
 
+LABEL = "{{ task.op_kwargs['stage'] }}"
 NIGHTLY = CronTriggerTimetable(settings().nightly, timezone="UTC")
 
 
@@ -27,23 +28,23 @@ def plan(**context: Any) -> dict[str, Any]:
 
 @task
 def ingest(job: Any) -> dict[str, Any]:
-    from pipeline import lifecycle
+    from pipeline import daily
 
-    return lifecycle.ingest(job)
+    return daily.ingest_window(job)
 
 
-@task(map_index_template="{{ task.op_kwargs['stage'] }}")
-def stage(stage: str, job: dict[str, Any], before: list[Any], trained: Any = ()) -> dict[str, Any]:
-    from pipeline import lifecycle
+@task
+def stage(stage: str, job: Any, before: Any, trained: Any = ()) -> dict[str, Any]:
+    from pipeline import stages
 
-    return lifecycle.run_stage(stage, job, [*before, *trained])
+    return stages.run_stage(stage, job, [*before, *trained])
 
 
 @task
 def register(job: Any, before: Any, trained: Any) -> dict[str, Any]:
-    from pipeline import lifecycle
+    from pipeline import lifecycle, stages
 
-    locks = lifecycle.merge([*before, *trained])
+    locks = stages.merge([*before, *trained])
     return {"version": lifecycle.register(job, locks), "locks": locks}
 
 
@@ -56,9 +57,9 @@ def gate(job: Any, registered: Any) -> dict[str, Any]:
 
 @task
 def release(job: Any, verdict: Any) -> dict[str, Any]:
-    from pipeline import lifecycle
+    from pipeline import release
 
-    released = lifecycle.release(job, verdict["version"], verdict)
+    released = release.release(job, verdict["version"], verdict)
     if released["state"] == "kept out":
         raise AirflowSkipException(f"version {verdict['version']} is kept out: {verdict['reason']}")
     return released
@@ -66,29 +67,28 @@ def release(job: Any, verdict: Any) -> dict[str, Any]:
 
 @task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
 def canary(released: Any, verdict: Any) -> PokeReturnValue:
-    from pipeline import lifecycle
+    from pipeline.canary import watch
 
-    judgement = lifecycle.watch_canary(verdict["version"], released)
+    judgement = watch(verdict["version"], released)
     return PokeReturnValue(is_done=judgement["state"] != "wait", xcom_value=judgement)
 
 
 @task
 def promote(job: Any, verdict: Any, judgement: Any) -> str | None:
-    from pipeline import lifecycle
+    from pipeline import release
 
-    return lifecycle.finish(job, verdict["version"], judgement)
+    return release.finish(job, verdict["version"], judgement)
 
 
 @task
 def deploy(champion: Any) -> str | None:
-    from pipeline import lifecycle
+    from pipeline import deploy
 
-    return lifecycle.deploy()
+    return deploy.deploy()
 
 
 @dag(
-    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=[RETRAIN]),
-    start_date=datetime(2013, 1, 1, tzinfo=UTC),
+    schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=[RETRAIN]),  # type: ignore[list-item]
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
@@ -101,7 +101,9 @@ def lifecycle() -> None:
     featured = stage.override(task_id="features")("features", job, [validated])
     data = [validated, featured]
     candidates = [f"train@{name}" for name in params(ROOT).candidates]
-    trained = stage.override(task_id="train").partial(job=job, before=data).expand(stage=candidates)
+    trained = (
+        stage.override(task_id="train", map_index_template=LABEL).partial(job=job, before=data).expand(stage=candidates)
+    )
     evaluated = stage.override(task_id="evaluate")("evaluate", job, data, trained)
     refitted = stage.override(task_id="refit")("refit", job, [*data, evaluated], trained)
     registered = register(job, [*data, evaluated, refitted], trained)

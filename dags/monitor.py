@@ -3,7 +3,7 @@
 *Retrain* updates RETRAIN, and Airflow starts the life cycle. *Roll back* goes to the registry at once.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, task
@@ -37,10 +37,10 @@ def decide(job: Any) -> dict[str, Any]:
 
 @task(outlets=[RETRAIN])
 def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
-    from pipeline import lifecycle
+    from pipeline import release
 
     if decision["decision"] == "roll back":
-        lifecycle.roll_back(decision["reasons"])
+        release.roll_back(decision["reasons"])
     if decision["decision"] != "retrain":
         raise AirflowSkipException(f"{decision['decision']}: {'; '.join(decision['reasons'])}")
     outlet_events[RETRAIN].extra = {"as_of": job["as_of"], "reasons": decision["reasons"]}
@@ -48,7 +48,6 @@ def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
 
 @dag(
     schedule=CronTriggerTimetable(settings().nightly_monitor, timezone="UTC"),
-    start_date=datetime(2013, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},

@@ -171,9 +171,7 @@ class AirflowApi:
                 self._log_in()
                 answer = self._http.request(method, f"/api/v2/{path}", **arguments)
         except httpx.TransportError as error:
-            raise StackError(
-                f"Airflow does not answer at {self.url} ({error}); `loop status` shows what runs"
-            ) from error
+            raise StackError(f"Airflow does not answer at {self.url} ({error}); see `loop status`") from error
         return answer
 
     def _log_in(self) -> None:

@@ -1,15 +1,19 @@
-"""Judge a running canary on what it answered: errors, latency, shift of the prediction. Pure: rows in, state out.
+"""Judge a running canary on what it answered: errors, latency, shift of the prediction. It changes nothing.
 
 Routing is sticky by entity and random across entities, so canary and champion answer comparable traffic.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from core import database, predictions
+from core.config import settings
 from core.schema import ProblemSpec
+from problems import load
 
 EARLY_ERRORS = 5  # so many failures are enough to abort before the canary has its full number of requests
 
@@ -21,12 +25,21 @@ class Judgement:
     evidence: dict[str, Any]
 
 
+def watch(version: str, released: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge the canary on what it answered since it was released. A first champion needs no canary."""
+    if released["state"] == "champion":
+        return {"state": "promote", "reason": "it is the champion", "evidence": {}}
+    given, spec = settings(), load().spec
+    rows = predictions.by_version(database.connect(given.store_url), spec.name, released["since"])
+    return asdict(judge(spec, rows, version, (time.time() - released["since"]) / 60))
+
+
 def judge(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]], version: str, waited_min: float) -> Judgement:
     """`rows` as from core.predictions.by_version, since the canary began."""
     mine = [row for row in rows if row["model_version"] == version]
     others = [row for row in rows if row["model_version"] != version]
-    seen = {"canary": _summary(mine), "champion": _summary(others), "waited_min": round(waited_min, 1)}
-    limits, canary, champion = spec.canary, seen["canary"], seen["champion"]
+    limits, canary, champion = spec.canary, _summary(mine), _summary(others)
+    seen = {"canary": canary, "champion": champion, "waited_min": round(waited_min, 1)}
     enough = canary["requests"] >= limits.min_requests
     late = waited_min >= limits.wait_min
     rate = canary["errors"] / max(canary["requests"], 1)
@@ -46,7 +59,7 @@ def judge(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]], version: str, wa
     return Judgement("promote", good, seen)
 
 
-def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     scores = [row["score"] for row in rows if row["error"] is None]
     times = [row["latency_ms"] for row in rows if row["error"] is None]
     return {

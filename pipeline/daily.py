@@ -1,4 +1,4 @@
-"""A day's arrivals: its partition, its look-ups in the online store, and the labels that have matured.
+"""What a night brings in: partitions, its look-ups in the online store, and the labels that have matured.
 
 The look-ups of a day and the labels of the predictions both come from the last partitions; nothing is trained here.
 """
@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from core import database, predictions
 from core.config import settings
 from pipeline import publish, raw
+from pipeline.stages import Job
 from problems import Problem, load
 
 SPAN_DAYS = 9  # partitions that the newest look-up rows are made of, and that a late night catches up with
@@ -30,6 +31,19 @@ def ingest(as_of: date) -> dict[str, Any]:
     labels = mature(engine, problem, tables[raw.LABELS])
     log.info("as of %s: %d partitions, %d look-up rows, %d labels are new", as_of, len(got.new), rows, labels)
     return {"partitions": len(got.new), "lookup_rows": rows, "labels": labels}
+
+
+def ingest_window(job: Job) -> Job:
+    """Fetch the window's missing days, and fix the data version of this life cycle."""
+    given, problem = settings(), load()
+    as_of = date.fromisoformat(job["as_of"])
+    engine = database.connect(given.store_url)
+    missing = raw.missing_days(engine, problem, *raw.window(problem.spec.split, as_of))
+    raw.ingest(engine, problem, given.remote_url, missing)
+    ingest(as_of)
+    version = raw.data_version(engine, problem, given.remote_url, as_of)
+    log.info("%d new partitions, data version %s", len(missing), version["md5"])
+    return {**job, "raw": version}
 
 
 def mature(engine: Engine, problem: Problem, labels: pd.DataFrame) -> int:

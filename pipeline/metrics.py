@@ -16,11 +16,13 @@ EPSILON = 1e-7
 def log_loss_rows(y: np.ndarray, p: np.ndarray) -> np.ndarray:
     """Log loss of each row, in nats, shape (n,)."""
     p = np.clip(np.asarray(p, np.float64), EPSILON, 1 - EPSILON)
-    return -np.where(y > 0.5, np.log(p), np.log1p(-p))
+    loss: np.ndarray = -np.where(y > 0.5, np.log(p), np.log1p(-p))
+    return loss
 
 
 def brier_rows(y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    return (np.asarray(p, np.float64) - y) ** 2
+    loss: np.ndarray = (np.asarray(p, np.float64) - y) ** 2
+    return loss
 
 
 LOSSES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"log_loss": log_loss_rows, "brier": brier_rows}

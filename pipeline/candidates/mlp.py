@@ -106,10 +106,10 @@ def mlp(
 def _epoch(network: Network, optimiser: Any, inputs: torch.Tensor, targets: torch.Tensor, batch: int) -> float:
     """One pass in random order; returns the mean loss."""
     total = 0.0
-    for rows in torch.randperm(len(inputs)).split(batch):
+    for rows in torch.randperm(len(inputs)).split(batch):  # type: ignore[no-untyped-call]
         optimiser.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(network.logits(inputs[rows]), targets[rows])
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += loss.item() * len(rows)
     return total / len(inputs)
@@ -134,7 +134,7 @@ def _export(network: Network, width: int) -> onnx.ModelProto:
         torch.onnx.export(
             network,
             (torch.zeros(2, width),),
-            file,
+            file,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=["encoded"],

@@ -17,7 +17,7 @@ from core.config import ROOT, Frozen
 from core.errors import StackError
 from pipeline.stack.health import Probe
 
-GRACE_S = 15.0
+GRACE_S = 10.0
 CLOCK_SLACK_S = 2.0
 TAIL_LINES = 15
 

@@ -10,6 +10,7 @@ from pipeline.stack import credentials
 from pipeline.stack.health import Probe
 from pipeline.stack.ports import HOST, choose
 from pipeline.stack.processes import Service
+from pipeline.stack.sqlite import shared_database
 
 PARALLEL_TASKS = 2
 QUIET = {  # nothing reports home
@@ -81,7 +82,7 @@ def airflow_environment(home: Path, url: str, secrets: Mapping[str, str]) -> dic
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{credentials.USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / credentials.PASSWORDS_FILE),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow / 'airflow.db'}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": shared_database(airflow / "airflow.db"),
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
@@ -104,13 +105,12 @@ def all_services(settings: Settings, ports: Ports, secrets: Mapping[str, str]) -
 
 def mlflow_server(home: Path, port: int, env: Mapping[str, str]) -> Service:
     folder = home / "mlflow"
-    folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{HOST}:{port}"
     options = {
         "--host": HOST,
         "--port": str(port),
         "--workers": "1",
-        "--backend-store-uri": f"sqlite:///{folder / 'mlflow.db'}",
+        "--backend-store-uri": shared_database(folder / "mlflow.db"),
         "--artifacts-destination": str(folder / "artifacts"),  # clients see mlflow-artifacts:, at any port
     }
     command = python("mlflow", "server", *(word for pair in options.items() for word in pair))

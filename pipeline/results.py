@@ -1,0 +1,104 @@
+"""What the stages of one life cycle made, brought into a folder, and the gate's evidence made of it."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core import lineage
+from core.errors import LoopError
+from core.lineage import Locks
+from core.registry import Registry
+from core.releases import BUNDLE
+from core.runtime import OnnxModel, digest
+from core.schema import ProblemSpec
+from pipeline import gate
+from pipeline.evaluate import BASELINE
+from pipeline.features import DAY, ID, holdout_rows
+from pipeline.train import FACTS, ROWS, columns
+
+
+class Results:
+    """What the stages of one life cycle made, pulled into a folder."""
+
+    def __init__(self, folder: Path, locks: Locks, remote: str) -> None:
+        trained = [name.partition("@")[2] for name in locks if name.startswith("train@")]
+        paths = ["data/features.parquet", "data/validation.json", "evaluation", "refit"]
+        paths += [path for name in trained for path in (f"models/{name}", f"timings/{name}.json")]
+        lineage.pull(folder, lineage.outputs(locks, *paths), remote)
+        self.folder, self.refit, self.candidates = folder, folder / "refit", sorted(trained)
+        self.comparison = json.loads((folder / "evaluation/metrics.json").read_text())
+        self.winner: str = self.comparison["winner"]
+
+    def cost(self, name: str) -> dict[str, float]:
+        return dict(json.loads((self.folder / f"timings/{name}.json").read_text()))
+
+    def facts(self, folder: Path) -> dict[str, Any]:
+        return dict(json.loads((folder / FACTS).read_text()))
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Flat, as MLflow wants them: METRIC, METRIC_low, METRIC_high, and what the candidate cost."""
+        described = self.comparison["metrics"].get(name, {})
+        flat = {f"{m}_{end}".removesuffix("_value"): v for m, ends in described.items() for end, v in ends.items()}
+        slices = self.comparison["slices"] if name == self.winner else {}
+        for slice_name, values in slices.items():
+            flat |= {f"slice/{slice_name.replace('=', '/')}/{m}": v for m, v in values.items()}
+        return {m: v for m, v in (flat | self.cost(name)).items() if v is not None}
+
+    def tags(self, name: str) -> dict[str, str]:
+        return {"refused": self.comparison["refused"].get(name, ""), "winner": str(name == self.winner).lower()}
+
+
+def evidence(spec: ProblemSpec, registry: Registry, found: Results, as_of: date, folder: Path) -> gate.Evidence:
+    held_out = holdout_rows(spec, pd.read_parquet(found.folder / "data/features.parquet"), as_of)
+    scored = pd.read_parquet(found.folder / "evaluation/predictions.parquet")
+    facts = found.facts(found.refit)
+    released = OnnxModel.load(found.refit) if facts["refused"] is None else None
+    inputs = columns(spec, held_out)
+    gathered: dict[str, Any] = {
+        "y": scored[spec.target].to_numpy(),
+        "days": scored[DAY].to_numpy(),
+        "hashes": pd.util.hash_array(scored[ID].to_numpy(object), categorize=False),
+        "challenger": scored[found.winner].to_numpy(),
+        "baseline": scored[BASELINE].to_numpy(),
+        "trained_on": np.load(found.folder / "models" / found.winner / ROWS),
+        "parity": facts["parity"],
+        "refused": facts["refused"],
+        "p99_ms": found.cost(found.winner)["p99_ms"],
+        "refit_mean": float(released.predict(inputs).mean()) if released else float("nan"),
+        "slices": found.comparison["slices"],
+        "digest": digest(found.refit) if released else "",
+        "newest_day": _newest_quarantined(found, as_of),
+    }
+    return gate.Evidence(**gathered, **_champion(registry, inputs, folder))
+
+
+def _champion(registry: Registry, inputs: dict[str, np.ndarray], folder: Path) -> dict[str, Any]:
+    """The champion's predictions on the holdout and the rows it was trained on; nothing when there is none."""
+    version = registry.release().champion
+    if version is None:
+        return {}
+    bundle = registry.download(version, BUNDLE, folder)
+    model = OnnxModel.load(bundle)
+    unknown = [name for name in model.contract.features if name not in inputs]
+    if unknown:
+        raise LoopError(
+            f"champion {version} needs features that are no longer made ({', '.join(unknown)}), so it cannot be "
+            f"compared. Look at the challenger's metrics in MLflow and promote it by hand: loop promote VERSION"
+        )
+    return {
+        "champion": model.predict(inputs),
+        "champion_trained_on": np.load(bundle / ROWS),
+        "champion_digest": digest(bundle),
+    }
+
+
+def _newest_quarantined(found: Results, as_of: date) -> str | None:
+    quarantined = json.loads((found.folder / "data/validation.json").read_text())["quarantined"]
+    newest = str((pd.Timestamp(as_of) - pd.Timedelta(days=1)).date())
+    if newest not in quarantined:
+        return None
+    return f"the newest partition, {newest}, is quarantined: {'; '.join(quarantined[newest])}"
