@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, func, select
+from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, case, func, select
 
 from core.database import METADATA, insert_new
 
@@ -80,6 +80,36 @@ def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any
     """Predictions (errors too) served since that time: model_version, role, score, error, latency_ms."""
     wanted = (PREDICTIONS.c[name] for name in ("model_version", "role", "score", "error", "latency_ms"))
     query = select(*wanted).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def daily(engine: Engine, problem: str) -> list[dict[str, Any]]:
+    """What was answered, one row per event day, version and role, by day and first use.
+
+    day, model_version, role, answers, failed, first_at and last_at (served, seconds since 1970, UTC); of answers
+    whose outcome is known by now: labelled, observed (mean outcome) and expected (mean score).
+    """
+    p, outcome = PREDICTIONS.c, OUTCOMES.c.outcome
+    known = and_(OUTCOMES.c.problem == p.problem, OUTCOMES.c.event_id == p.event_id, p.error.is_(None))
+    query = (
+        select(
+            p.day,
+            p.model_version,
+            p.role,
+            func.count(p.id).label("answers"),
+            func.count(p.error).label("failed"),
+            func.min(p.served_at).label("first_at"),
+            func.max(p.served_at).label("last_at"),
+            func.count(outcome).label("labelled"),
+            func.avg(outcome).label("observed"),
+            func.avg(case((outcome.is_not(None), p.score))).label("expected"),
+        )
+        .join(OUTCOMES, known, isouter=True)
+        .where(p.problem == problem)
+        .group_by(p.day, p.model_version, p.role)
+        .order_by(p.day, func.min(p.served_at))
+    )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 

@@ -7,6 +7,7 @@ Reading what is released needs no MLflow client (core.releases).
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from core.runtime import digest
 
 LIFECYCLE_TAG, CANDIDATE_TAG = "loop.lifecycle", "loop.candidate"
 REPLACED_TAG = "replaced"
+COMPARISON, VERDICT = "comparison.json", "verdict.json"  # of a life cycle's run
 PARENT_TAG = "mlflow.parentRunId"
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,17 @@ class Event:
     at: float  # seconds since 1970, UTC
     finished: bool
     evidence: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """What a life cycle left behind. `comparison` and `verdict` are empty when it did not come that far."""
+
+    run: str
+    at: float  # when its results were registered: seconds since 1970, UTC
+    tags: dict[str, str]
+    comparison: dict[str, Any]
+    verdict: dict[str, Any]
 
 
 class Registry:
@@ -76,6 +89,16 @@ class Registry:
             self._client.log_text(run, content, name)
         else:
             self._client.log_dict(run, content, name)
+
+    def lifecycles(self) -> list[Lifecycle]:
+        """Every life cycle that came as far as registering something, oldest first."""
+        found = self._client.get_experiment_by_name(self.problem)
+        if found is None:
+            return []
+        condition = f"tags.`{CANDIDATE_TAG}` = '(all)'"
+        order = ["attributes.start_time"]
+        runs = self._client.search_runs([found.experiment_id], condition, max_results=1000, order_by=order)
+        return [self._as_lifecycle(run) for run in runs]
 
     # versions -----------------------------------------------------------------------------------------------------
 
@@ -209,6 +232,16 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             return self._experiment(name)
+
+    def _as_lifecycle(self, run: Any) -> Lifecycle:
+        kept = {file.path for file in self._client.list_artifacts(run.info.run_id)}
+        found = {name: self._read(run.info.run_id, name) if name in kept else {} for name in (COMPARISON, VERDICT)}
+        tags = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+        return Lifecycle(run.info.run_id, run.info.start_time / 1000, tags, found[COMPARISON], found[VERDICT])
+
+    def _read(self, run: str, name: str) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            return dict(json.loads(Path(self._client.download_artifacts(run, name, folder)).read_text()))
 
     def _make_model(self) -> None:
         try:
