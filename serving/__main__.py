@@ -6,7 +6,6 @@ import sys
 from urllib.parse import urlparse
 
 import uvicorn
-from prometheus_client import disable_created_metrics
 
 import problems
 from core import logs
@@ -22,7 +21,6 @@ KEEP_ALIVE_S = 75  # longer than the usual proxy's, so that the proxy is the one
 def main() -> None:
     logs.configure()
     sys.setswitchinterval(SWITCH_S)
-    disable_created_metrics()
     try:
         found = settings()
         arguments = _arguments(found)

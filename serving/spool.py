@@ -39,10 +39,12 @@ class Piece:
 class Spool:
     """Thread-safe: any thread appends, one thread reads."""
 
-    def __init__(self, folder: Path, limit: int = LIMIT, segment_bytes: int = SEGMENT) -> None:
+    def __init__(
+        self, folder: Path, limit: int = LIMIT, segment_bytes: int = SEGMENT, patience_s: float = 10.0
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._limit, self._segment_bytes = folder, limit, segment_bytes
-        self._lock, self._owner = threading.Lock(), _own(folder)
+        self._lock, self._owner = threading.Lock(), _own(folder, patience_s)
         shipped, offset = _progress(folder)
         self._segments = deque(sorted(int(path.stem) for path in folder.glob("*.jsonl")))
         self._offset = offset if self._segments and self._segments[0] == shipped else 0
@@ -138,7 +140,7 @@ class Spool:
         return self._folder / f"{segment:012d}.jsonl"
 
 
-def _own(folder: Path, patience_s: float = 10.0) -> int:
+def _own(folder: Path, patience_s: float) -> int:
     """Lock the folder, waiting for a server that is shutting down; the kernel frees the lock when a process dies."""
     file, until = os.open(folder / OWNER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), time.monotonic() + patience_s
     while True:

@@ -1,20 +1,62 @@
-"""A real server process, and plain HTTP to it."""
+"""Servers for the tests: a real process, or the same application in this one, which starts faster."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
+
+import problems
+from core.config import Settings
+from serving.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class ServerProcess:
+class Asked:
+    """A server that can be asked and waited for."""
+
+    client: httpx.Client
+
+    def get(self, path: str) -> httpx.Response:
+        return self.client.get(path)
+
+    def post(self, path: str, content: Any) -> httpx.Response:
+        return self.client.post(path, json=content)
+
+    def wait(self, path: str, patience_s: float = 20, **fields: Any) -> dict[str, Any]:
+        """Wait until `path` answers with these fields."""
+        until, found = time.monotonic() + patience_s, None
+        while time.monotonic() < until:
+            try:
+                found = self.get(path).json()
+                if all(found.get(name) == value for name, value in fields.items()):
+                    return dict(found)
+            except httpx.TransportError:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"{path} never had {fields}; last: {found}")
+
+    def ready(self) -> dict[str, Any]:
+        return self.wait("/readyz", ready=True)
+
+    def wait_reason(self, word: str) -> str:
+        """Wait until /readyz gives a reason with this word, ready or not."""
+        until = time.monotonic() + 20
+        while word not in (reason := str(self.wait("/readyz")["reason"])):
+            assert time.monotonic() < until, f"no {word!r} in {reason!r}"
+            time.sleep(0.02)
+        return reason
+
+
+class ServerProcess(Asked):
     """`python -m serving` on a free port. Restart it by making another with the same home."""
 
     def __init__(self, home: Path, mlflow_url: str, store_url: str = "", port: int = 0) -> None:
@@ -27,36 +69,35 @@ class ServerProcess:
         command = [sys.executable, "-m", "serving", "--port", str(self.port)]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=clean | settings, stdout=log, stderr=log)
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10)
-
-    def post(self, path: str, content: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=content, timeout=30)
-
-    def wait(self, path: str, patience_s: float = 20, **fields: Any) -> dict[str, Any]:
-        """Wait until `path` answers with these fields."""
-        until, found = time.monotonic() + patience_s, None
-        while time.monotonic() < until:
-            try:
-                found = self.get(path).json()
-                if all(found.get(name) == value for name, value in fields.items()):
-                    return dict(found)
-            except httpx.TransportError:
-                assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.02)
-        raise AssertionError(f"{path} never had {fields}; last: {found}; log: {self.log.read_text()[-2000:]}")
-
-    def ready(self) -> dict[str, Any]:
-        return self.wait("/readyz", ready=True)
+        self.client = httpx.Client(base_url=self.url, timeout=30)
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.client.close()
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(timeout=30)
+
+
+class ServerHere(Asked):
+    """The same application in a thread of this process."""
+
+    def __init__(self, home: Path, mlflow_url: str) -> None:
+        settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem="flights")
+        app, port = create_app(problems.load("flights"), settings), free_port()
+        self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+
+    def stop(self) -> None:
+        self.client.close()
+        self._server.should_exit = True
+        self._thread.join(timeout=30)
+
+    kill = stop
 
 
 def free_port() -> int:
