@@ -37,9 +37,9 @@ def decide(job: Any) -> dict[str, Any]:
 
 @task(outlets=[RETRAIN])
 def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
-    from pipeline import release
-
     if decision["decision"] == "roll back":
+        from pipeline import release
+
         release.roll_back(decision["reasons"])
     if decision["decision"] != "retrain":
         raise AirflowSkipException(f"{decision['decision']}: {'; '.join(decision['reasons'])}")

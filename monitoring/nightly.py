@@ -1,0 +1,45 @@
+"""The night's decision on the champion that the registry names. Reads the registry; changes nothing in it."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core import database
+from core.config import settings
+from core.releases import ReleaseReader
+from monitoring.run import Champion, run
+from problems import load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACTS, REFERENCE = "training.json", "reference.parquet"
+
+
+def decide(as_of: date) -> dict[str, Any]:
+    """Judge the champion as of this night; returns the decision and its reasons."""
+    given, problem = settings(), load()
+    reader = ReleaseReader(given.mlflow_url, problem.spec.name)
+    champion, reference = _champion(reader, given.home.resolve() / "monitoring")
+    engine = database.connect(given.store_url)
+    decision = run(engine, problem, as_of, champion, reference, given.reports_dir)
+    return {"decision": decision.decision, "reasons": decision.reasons}
+
+
+def _champion(reader: ReleaseReader, cache: Path) -> "tuple[Champion, pd.DataFrame] | tuple[None, None]":
+    import pandas as pd
+
+    version = reader.release().champion
+    if version is None:
+        return None, None
+    folder = reader.fetch(version, cache, (FACTS, REFERENCE))
+    facts, tags = json.loads((folder / FACTS).read_text()), reader.tags(version)
+    champion = Champion(
+        version=version,
+        trained_through=date.fromisoformat(facts["last_day"]),
+        released_as_of=date.fromisoformat(tags["as_of"]),
+        base_rate=facts["base_rate"],
+        previous=tags.get("replaced") or None,
+    )
+    return champion, pd.read_parquet(folder / REFERENCE)

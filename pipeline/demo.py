@@ -1,0 +1,163 @@
+"""The demo: the whole loop on real data, a few weeks in a few minutes, driven from outside over the servers' APIs.
+
+It starts a stack of its own, asks Airflow for the first life cycle, then plays the days: each night the monitor
+decides, each day has its traffic. It decides nothing itself; at the end it checks that every transition was seen.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from core import database, decisions
+from core.errors import StackError
+from core.releases import Release
+from pipeline.airflow_api import AirflowApi, Run
+from pipeline.deploy.local import LocalTarget
+from pipeline.replay import Traffic, replay
+from pipeline.stack.stack import Stack
+from problems import Problem
+
+LIFECYCLE, MONITOR = "lifecycle", "monitor"
+TRIGGERED = "asset_triggered"
+Say = Callable[[str], None]
+
+
+@dataclass
+class Seen:
+    """What the demo observed from outside."""
+
+    traffic: dict[date, Traffic] = field(default_factory=dict)
+    served: list[Release] = field(default_factory=list)
+    retrainings: list[Run] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        return [failure for day in self.traffic.values() for failure in day.failures]
+
+
+@dataclass(frozen=True)
+class Demo:
+    stack: Stack
+    problem: Problem
+    engine: Engine
+    airflow: AirflowApi
+    say: Say
+
+    def play(self, first: date, days: int) -> Seen:
+        """The first life cycle as of `first`, then that many days of traffic, each followed by its night."""
+        seen = Seen()
+        self.say(f"[bold]{first}[/bold] first life cycle")
+        self._finish(LIFECYCLE, self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), verbose=True)
+        self._note_release(seen)
+        for day in (first + timedelta(days=i) for i in range(days)):
+            retraining = self._night(day, seen) if day > first else None
+            self._day(day, seen)
+            if retraining:
+                self._finish(LIFECYCLE, retraining.run_id, verbose=True)
+                self._note_release(seen)
+        self._night(first + timedelta(days=days), seen, last=True)
+        return seen
+
+    def _night(self, day: date, seen: Seen, last: bool = False) -> Run | None:
+        """Run the monitor; when it asked for a retraining, wait until Airflow's own run of it is in its canary."""
+        before = {run.run_id for run in self.airflow.runs(LIFECYCLE)}
+        self._finish(MONITOR, self.airflow.trigger(MONITOR, {"as_of": str(day)}))
+        made = decisions.history(self.engine, self.problem.spec.name)[-1]
+        self.say(f"[bold]{day}[/bold] {made['decision']}: {'; '.join(made['reasons'])}")
+        if made["decision"] != "retrain":
+            return None
+        run = self._triggered(before)
+        seen.retrainings.append(run)
+        if last:
+            self._finish(LIFECYCLE, run.run_id, verbose=True)
+            return None
+        self._until_canary(run)
+        self._note_release(seen)
+        return run
+
+    def _day(self, day: date, seen: Seen) -> None:
+        traffic = replay(self.engine, self.problem, self.stack.urls["serving"], day)
+        seen.traffic[day] = traffic
+        failed = f", [red]{len(traffic.failures)} failed[/red]" if traffic.failures else ""
+        self.say(f"[bold]{day}[/bold] {traffic.requests} requests, {traffic.rows} rows answered{failed}")
+
+    def _triggered(self, before: set[str], timeout_s: float = 60.0) -> Run:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            new = [run for run in self.airflow.runs(LIFECYCLE) if run.run_id not in before]
+            if new:
+                self.say(f"  Airflow started {new[0].run_id.partition('__')[0]} by itself")
+                return new[0]
+            time.sleep(0.5)
+        raise StackError(f"the monitor asked for a retraining and Airflow started none in {timeout_s:.0f} s")
+
+    def _until_canary(self, run: Run, timeout_s: float = 300.0) -> None:
+        """Wait until the canary answers, or the run has ended without one."""
+        deadline = time.monotonic() + timeout_s
+        done: set[str] = set()
+        while time.monotonic() < deadline:
+            tasks = self.airflow.tasks(LIFECYCLE, run.run_id)
+            done = self._tell(tasks, done)
+            states = {task.name: task.state for task in tasks}
+            if self.airflow.run(LIFECYCLE, run.run_id).state in ("success", "failed"):
+                return
+            if states.get("release") == "success":
+                return
+            self.stack.check()
+            time.sleep(0.5)
+        raise StackError(f"{run.run_id} did not reach its canary in {timeout_s:.0f} s")
+
+    def _tell(self, tasks: list[Any], done: set[str]) -> set[str]:
+        ended = {task.label: task for task in tasks if task.state in ("success", "failed", "skipped")}
+        for label in [label for label in ended if label not in done]:
+            task = ended[label]
+            self.say(f"  {label:<24} {task.state} {task.seconds or 0:5.1f} s")
+        return done | set(ended)
+
+    def _finish(self, dag: str, run_id: str, verbose: bool = False) -> None:
+        told: set[str] = set()
+
+        def tell(task: Any) -> None:
+            nonlocal told
+            told = self._tell([task], told)
+
+        self.airflow.wait(dag, run_id, on_change=tell if verbose else None, alive=self.stack.check)
+
+    def _note_release(self, seen: Seen) -> None:
+        now = LocalTarget(self.stack.urls["serving"]).status()
+        if now is not None and (not seen.served or seen.served[-1] != now):
+            seen.served.append(now)
+            canary = f", version {now.canary} answers {now.percent:g} %" if now.canary else ""
+            self.say(f"  [green]served: champion version {now.champion}{canary}[/green]")
+
+
+def clean(home: Path) -> None:
+    """Forget an earlier demo. Its folder is the demo's own."""
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def missing(seen: Seen, made: list[dict[str, Any]], events: list[Any], days: int) -> list[str]:
+    """Transitions that were not observed, in words; an empty list is a loop that closed."""
+    actions = [event.action for event in events]
+    kinds = [row["decision"] for row in made]
+    checks = {
+        "a first champion was promoted and served": bool(seen.served) and seen.served[0].champion is not None,
+        f"{days} nights were judged": len(made) >= days,
+        "some nights were ignored": kinds.count("ignore") >= 3,
+        "the monitor asked for a retraining": "retrain" in kinds,
+        "Airflow started the life cycle from the asset": any(TRIGGERED in run.run_id for run in seen.retrainings),
+        "a challenger was judged: canary, or kept out with reasons": "canary" in actions or "keep out" in actions,
+        "a canary became champion, or was kept out": actions.count("promote") > 1 or "keep out" in actions,
+        "no request failed": not seen.failures,
+    }
+    return [what for what, held in checks.items() if not held]
+
+
+def open_engine(stack: Stack) -> Engine:
+    return database.connect(stack.settings.store_url)

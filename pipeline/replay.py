@@ -1,0 +1,101 @@
+"""Play the outside world for one day: the live look-ups as they are observed, then the day's requests over HTTP.
+
+It stands where your users and feeds will stand; nothing else in the loop knows that a day is replayed.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import httpx
+import pandas as pd
+from sqlalchemy import Engine
+
+from core import online
+from core.clock import cutoff
+from core.columns import to_rows
+from core.errors import StackError
+from pipeline import publish, raw
+from problems import Problem
+
+SINGLE_SHARE = 0.3  # of the day's rows go one by one, the rest in batches
+BATCH_ROWS = 50
+CONNECTIONS = 8
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Traffic:
+    """What a day's requests came to."""
+
+    requests: int = 0
+    rows: int = 0
+    failures: list[str] = field(default_factory=list)
+
+
+def replay(engine: Engine, problem: Problem, url: str, day: date) -> Traffic:
+    """Publish what is observed on `day` and send its requests to the server at `url`; wait until it took both."""
+    feed(engine, problem, day)
+    _wait_for_lookups(url, online.newest(engine, problem.spec.name))
+    events = problem.data.partition(day)[raw.EVENTS].sort_values(problem.spec.time)
+    traffic = asyncio.run(_send(url, to_rows(problem.spec, events)))
+    _wait_until(lambda: _release(url)["pending_rows"] == 0, "the server has not shipped its predictions")
+    return traffic
+
+
+def feed(engine: Engine, problem: Problem, day: date) -> int:
+    """Write the live look-ups that become available between the cut-offs of `day` and the next. Returns new rows."""
+    partitions = [problem.data.partition(day - timedelta(days=back)) for back in (1, 0)]
+    tables = {name: pd.concat([part[name] for part in partitions], ignore_index=True) for name in partitions[0]}
+    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables)
+    clock = problem.spec.clock
+    since, until = cutoff(clock, day), cutoff(clock, day + timedelta(days=1))
+    live = [name for name, spec in problem.spec.lookups.items() if spec.feed == "live"]
+    return sum(publish.write(engine, problem, name, publish.between(frames[name], since, until)) for name in live)
+
+
+async def _send(url: str, rows: Sequence[dict[str, Any]]) -> Traffic:
+    """Every third row or so alone, the others in batches, over a few connections at once."""
+    step = round(1 / SINGLE_SHARE)
+    rest = [row for i, row in enumerate(rows) if i % step]
+    bodies: list[tuple[str, Any, int]] = [("/predict", row, 1) for row in rows[::step]]
+    batches = [rest[i : i + BATCH_ROWS] for i in range(0, len(rest), BATCH_ROWS)]
+    bodies += [("/predict/batch", {"rows": batch}, len(batch)) for batch in batches]
+    traffic = Traffic()
+    limits = httpx.Limits(max_connections=CONNECTIONS)
+    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30, trust_env=False) as client:
+        await asyncio.gather(*(_post(client, path, body, count, traffic) for path, body, count in bodies))
+    return traffic
+
+
+async def _post(client: httpx.AsyncClient, path: str, body: Any, count: int, traffic: Traffic) -> None:
+    traffic.requests += 1
+    try:
+        answer = await client.post(path, json=body)
+    except httpx.HTTPError as error:
+        traffic.failures.append(f"{path}: {error!r}")
+        return
+    if answer.is_success:
+        traffic.rows += count
+    else:
+        traffic.failures.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+
+
+def _wait_for_lookups(url: str, newest: int) -> None:
+    _wait_until(lambda: _release(url)["lookups_id"] >= newest, "the server has not read the newest look-ups")
+
+
+def _wait_until(done: Any, complaint: str, timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not done():
+        if time.monotonic() > deadline:
+            raise StackError(f"{complaint} after {timeout_s:.0f} s; its log says why")
+        time.sleep(0.1)
+
+
+def _release(url: str) -> dict[str, Any]:
+    return dict(httpx.get(f"{url}/release", timeout=10, trust_env=False).raise_for_status().json())
