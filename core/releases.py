@@ -100,6 +100,8 @@ class ReleaseReader:
         partial = target.with_suffix(target.suffix + ".part")
         try:
             with self._http.stream("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}") as answer:
+                if answer.status_code == 404:
+                    raise ModelRefused(f"the registry has no file {path}")
                 answer.raise_for_status()
                 with partial.open("wb") as file:
                     for chunk in answer.iter_bytes():

@@ -14,7 +14,7 @@ from core.errors import LoopError
 from serving.app import create_app
 
 DRAIN_S = 20  # for requests in flight when the process is told to stop
-SWITCH_S = 0.0005  # how long the shipper's thread may keep the interpreter from the requests
+SWITCH_S = 0.0001  # how long the shipper's thread may keep the interpreter from the requests
 KEEP_ALIVE_S = 75  # longer than the usual proxy's, so that the proxy is the one to close
 
 

@@ -8,8 +8,10 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 
+from sqlalchemy import Engine
+
 from core import online
-from core.errors import ModelRefused, RegistryError
+from core.errors import ModelRefused, RegistryError, RegistryUnavailable
 from core.releases import Release, ReleaseReader
 from core.schema import ProblemSpec
 from serving.cache import ModelCache
@@ -56,6 +58,7 @@ class Follower(threading.Thread):
         self.wanted: Release | None = None
         self.registry_error: str | None = "the registry was not asked yet"
         self.refusals = Refusals()
+        self._store_error: str | None = None
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -120,7 +123,9 @@ class Follower(threading.Thread):
             return None
         try:
             model = self._cache.load(version)
-        except ModelRefused as error:
+        except RegistryUnavailable:
+            raise
+        except (ModelRefused, RegistryError) as error:
             self.refusals.add(version, str(error))
             return None
         self.refusals.clear(version)
@@ -148,10 +153,15 @@ class Follower(threading.Thread):
 
     def _follow_lookups(self) -> None:
         try:
-            engine = self._store.engine()
-            newest = online.newest(engine, self._spec.name)
-            if newest != self.state.lookups_id:
-                lookups = online.read(engine, self._spec.name, self._spec.lookups)
-                self.state = replace(self.state, lookups=lookups, lookups_id=newest)
+            self._read_lookups(self._store.engine())
+            self._store_error = None
         except STORE_ERRORS as error:
-            log.warning("look-ups are not refreshed: %s", str(error).splitlines()[0][:200])
+            if self._store_error is None:
+                log.warning("look-ups are not refreshed: %s", str(error).splitlines()[0][:200])
+            self._store_error = str(error)
+
+    def _read_lookups(self, engine: Engine) -> None:
+        newest = online.newest(engine, self._spec.name)
+        if newest != self.state.lookups_id:
+            lookups = online.read(engine, self._spec.name, self._spec.lookups)
+            self.state = replace(self.state, lookups=lookups, lookups_id=newest)

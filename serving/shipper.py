@@ -1,11 +1,11 @@
 """Ships the spool to the prediction store: in order, at least once, de-duplicated there by id. Blocks no request."""
 
-import json
 import logging
 import threading
 from datetime import date
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -63,7 +63,7 @@ class Shipper(threading.Thread):
 
 
 def _record(line: bytes) -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(line)
+    record: dict[str, Any] = from_json(line)
     record["day"] = date.fromisoformat(record["day"])
     return record
 
