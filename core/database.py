@@ -7,7 +7,10 @@ from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 
 METADATA = MetaData()
-_SCHEMA_LOCK = 20_130_401  # any constant: serialises concurrent first starts on PostgreSQL
+_ALONE = {  # serialises concurrent first starts; the number is any constant
+    "postgresql": "SELECT pg_advisory_xact_lock(20130401)",
+    "sqlite": "BEGIN IMMEDIATE",
+}
 
 
 def connect(url: str) -> Engine:
@@ -22,8 +25,7 @@ def connect(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, url)
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+        connection.execute(text(_ALONE[engine.dialect.name]))
         METADATA.create_all(connection)
     return engine
 
