@@ -104,7 +104,7 @@ def in_session(session: int) -> Iterator[psutil.Process]:
             continue
 
 
-def stop_all(records: Iterable[Record], grace_s: float = GRACE_S) -> None:
+def stop_all(records: Iterable[Record], grace_s: float) -> None:
     """SIGTERM to every group, SIGKILL to what is left after the grace period. Raises StackError if any survives."""
     known = list(records)
     for record in known:

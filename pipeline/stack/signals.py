@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-Handler = Callable[[int, FrameType | None], object] | int | None
+Handler = Callable[[int, FrameType | None], object]
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def unwind() -> Iterator[None]:
 @contextmanager
 def ignored() -> Iterator[None]:
     """A second Ctrl-C does not leave processes behind."""
-    with handlers(signal.SIG_IGN):
+    with handlers(do_nothing):  # not SIG_IGN: a process started meanwhile would inherit that
         yield
 
 
@@ -36,6 +36,10 @@ def handlers(handler: Handler) -> Iterator[None]:
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)
+
+
+def do_nothing(number: int, frame: FrameType | None) -> None:
+    return
 
 
 def unwind_now(number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from core.config import PREFIX, Frozen, Settings
 from core.errors import StackError
 from pipeline.airflow_api import AirflowApi
 from pipeline.stack import credentials, signals
-from pipeline.stack.processes import Record, Service, is_alive, log_tail, spawn, stop_all
+from pipeline.stack.processes import GRACE_S, Record, Service, is_alive, log_tail, spawn, stop_all
 from pipeline.stack.services import Ports, all_services, choose_ports, shared_environment
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Stack:
     def stop(self) -> None:
         """Stop all that runs for this home, whoever started it. Does nothing where nothing runs."""
         with signals.ignored():
-            stop_all(self.state.records)
+            stop_all(self.state.records, GRACE_S)
             for child in self._children.values():
                 child.wait()
             self._children.clear()
