@@ -20,7 +20,7 @@ class BodyLimit:
         body = None if _announced(scope) > self.limit else await self._read(receive)
         if body is None:
             await self._refuse(scope, receive, send)
-        else:
+        elif body[-1]["type"] == "http.request":  # else the caller has hung up
             await self.app(scope, _replay(body, receive), send)
 
     async def _read(self, receive: Receive) -> list[Message] | None:

@@ -16,6 +16,7 @@ import uvicorn
 import problems
 from core.config import Settings
 from serving.app import create_app
+from serving.server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,6 +88,7 @@ class ServerHere(Asked):
     def __init__(self, home: Path, mlflow_url: str) -> None:
         settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem="flights")
         app, port = create_app(problems.load("flights"), settings), free_port()
+        self.parts: Server = app.state.server
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()

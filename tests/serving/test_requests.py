@@ -1,8 +1,11 @@
 """What a request may say, and what a caller is told when it says something else."""
 
 import json
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import httpx
@@ -11,6 +14,9 @@ import pytest
 from core.schema import ProblemSpec
 from serving.limits import MAX_BODY
 from serving.schemas import MAX_ROWS, example
+from serving.server import BATCHES_WAITING
+from serving.spool import Spool
+from tests.serving.conftest import Start
 from tests.serving.process import ServerProcess
 
 
@@ -149,6 +155,34 @@ def test_a_body_that_hides_its_length_is_limited_too(running: ServerProcess) -> 
 
     answer = httpx.post(running.url + "/predict/batch", content=pieces(), timeout=30)
     assert refused(answer, 413)["field"] == "body"
+
+
+def test_a_caller_that_hangs_up_is_no_error(running: ServerProcess, row: dict[str, Any]) -> None:
+    with socket.create_connection(("127.0.0.1", running.port)) as caller:
+        caller.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    assert running.post("/predict", row).status_code == 200
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_too_many_batches_at_once_are_sent_away(start: Start, row: dict[str, Any]) -> None:
+    server = start()
+    with ExitStack() as places:
+        for _ in range(BATCHES_WAITING):
+            places.enter_context(server.parts.admitted())
+        answer = server.post("/predict/batch", {"rows": [row]})
+        assert "too many batches" in refused(answer, 503)["message"]
+        assert answer.headers["retry-after"]
+        assert server.post("/predict", row).status_code == 200
+    assert server.post("/predict/batch", {"rows": [row]}).status_code == 200
+
+
+def test_a_prediction_that_cannot_be_logged_is_not_given(
+    start: Start, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.server.Spool", partial(Spool, limit=10))
+    answer = start().post("/predict", row)
+    assert "spool" in refused(answer, 503)["message"]
+    assert answer.headers["retry-after"]
 
 
 def test_a_full_batch_is_answered_in_its_order(running: ServerProcess, spec: ProblemSpec, row: dict[str, Any]) -> None:
