@@ -37,7 +37,7 @@ make_venv() {
 }
 
 find_uv() {
-    if command -v uv; then return; fi
+    if [[ "$(uv pip install --help 2>/dev/null)" == *--torch-backend* ]]; then command -v uv; return; fi
     if [ ! -x "$venv/bin/uv" ]; then
         "$venv/bin/python" -m pip install --quiet "$(grep -o '^uv==[0-9.]*' requirements.lock)" >&2 || return 0
     fi
