@@ -1,5 +1,6 @@
 """The loop's calendar: which day it is for a problem, and when a day's cut-off falls. It never asks for now."""
 
+from calendar import isleap
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -9,11 +10,11 @@ from core.schema import Clock
 
 
 def replayed(clock: Clock, today: date) -> date:
-    """The problem's date of a calendar date: the same, or that of the year it replays (29 February becomes 28)."""
+    """The problem's date of a calendar date: the same, or that of the year it replays (29 February may become 28)."""
     if clock.replay_year is None:
         return today
-    leap_day = (today.month, today.day) == (2, 29)
-    return (today - timedelta(days=1) if leap_day else today).replace(year=clock.replay_year)
+    leaps = (today.month, today.day) == (2, 29) and not isleap(clock.replay_year)
+    return (today - timedelta(days=1) if leaps else today).replace(year=clock.replay_year)
 
 
 def cutoff(clock: Clock, day: date) -> np.datetime64:

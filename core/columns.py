@@ -77,7 +77,7 @@ def _numbers(values: Iterable[float | None]) -> np.ndarray:
     return np.array([np.nan if v is None else v for v in values], np.float64)
 
 
-def _iso(frame: "pd.DataFrame", name: str) -> list[str]:
-    zones = {o: timezone(timedelta(minutes=int(o))) for o in frame[offset_name(name)].unique()}
+def _iso(frame: "pd.DataFrame", name: str) -> list[str | None]:
+    zones = {o: timezone(timedelta(minutes=int(o))) for o in frame[offset_name(name)].dropna().unique()}
     pairs = zip(frame[name].dt.tz_localize("UTC"), frame[offset_name(name)], strict=True)
-    return [moment.astimezone(zones[offset]).isoformat() for moment, offset in pairs]
+    return [None if moment != moment else moment.astimezone(zones[offset]).isoformat() for moment, offset in pairs]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -31,7 +32,7 @@ class Frozen(BaseModel):
 class Settings(BaseSettings):
     """Places. Every default is the laptop's; compose and Kubernetes set the same variables."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
 
     home: Path = Field(Path(".loop/stack"), description="Folder for everything that the local stack writes.")
     problem: str | None = Field(None, description="Problem to work on. Default: the one in params.yaml.")
@@ -71,15 +72,15 @@ class Params(Frozen):
 
 
 def settings() -> Settings:
-    """Read the settings afresh. A misspelt `LOOP_` variable is an error, not a default."""
-    refuse_unknown(os.environ)
+    """Read the settings afresh. A misspelt `LOOP_` variable is an error, not a default; an empty one is a default."""
+    refuse_unknown({**dotenv_values(Settings.model_config.get("env_file")), **os.environ})  # type: ignore[arg-type]
     try:
         return Settings()
     except ValidationError as error:
         raise ConfigError(explain(error, "the environment or .env")) from error
 
 
-def refuse_unknown(environment: Mapping[str, str]) -> None:
+def refuse_unknown(environment: Mapping[str, str | None]) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     for name in sorted(environment):
         if name.startswith(PREFIX) and name not in known:

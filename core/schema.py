@@ -67,13 +67,13 @@ class Split(Frozen):
 class SliceFloor(Frozen):
     """No slice may fall below this metric's floor. Slices with fewer rows are reported, not judged."""
 
-    metric: str
+    metric: Literal["roc_auc", "pr_auc"]
     floor: float
     min_rows: int = Field(200, gt=0)
 
 
 class Gate(Frozen):
-    metric: str = Field(description="The primary metric: a loss, lower is better.")
+    metric: Literal["log_loss", "brier"] = Field(description="The primary metric: a loss, lower is better.")
     worse_t: float = Field(1.0, description="Worse when the paired t statistic over days reaches this.")
     min_days: int = Field(5, gt=1, description="Days that neither model was trained on.")
     calibration_max: float = Field(0.05, description="|observed - expected| that is always acceptable.")

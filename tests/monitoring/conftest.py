@@ -40,7 +40,7 @@ def problem() -> Problem:
             "time": "at",
             "columns": columns,
             "features": {"wind": {"kind": "number"}, "gust": {"kind": "number"}, "carrier": {"kind": "category"}},
-            "gate": {"metric": "log_loss", "slice_floor": {"metric": "auc", "floor": 0.5}},
+            "gate": {"metric": "log_loss", "slice_floor": {"metric": "roc_auc", "floor": 0.5}},
             "candidates": {},
         }
     )
