@@ -151,7 +151,9 @@ def _lay_out(workspace: Path, params: Params, raw: Mapping[str, Any], before: Lo
     (workspace / f"{RAW}.dvc").write_text(yaml.safe_dump({"outs": [{**raw, "path": Path(RAW).name}]}))
     if before:
         (workspace / "dvc.lock").write_text(as_lock_file(before))
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # stages say `python`
+    ours = str(Path(sys.executable).parent)
+    if os.environ["PATH"].partition(os.pathsep)[0] != ours:
+        os.environ["PATH"] = f"{ours}{os.pathsep}{os.environ['PATH']}"  # stages say `python`
 
 
 def _tracked(inputs: list[str], before: Locks) -> list[str]:

@@ -106,9 +106,13 @@ class Registry:
         """Register a bundle as a version and return its number; a bundle that is registered already keeps its own."""
         fingerprint = digest(bundle)
         self._make_model()
-        for version in self._client.search_model_versions(f"name = '{self.problem}'"):
+        known = self._client.search_model_versions(f"name = '{self.problem}'")
+        for version in known:
             if version.tags.get(DIGEST_TAG) == fingerprint:
                 return str(version.version)
+        for version in known:
+            if version.run_id == run:  # its files would be overwritten
+                raise RegistryError(f"run {run} holds version {version.version} already; start a new life cycle")
         self._client.log_artifacts(run, str(bundle), BUNDLE)
         source = f"{self._client.get_run(run).info.artifact_uri}/{BUNDLE}"
         made = self._client.create_model_version(self.problem, source, run, tags={DIGEST_TAG: fingerprint, **tags})
@@ -141,8 +145,11 @@ class Registry:
         return Release(found.aliases.get(CHAMPION), found.aliases.get(CHALLENGER), percent)
 
     def challenge(self, version: str) -> None:
-        """Name a version the challenger. It answers nothing before its canary starts."""
-        if self.release().champion != version:
+        """Name a version the challenger. It answers nothing before its canary starts; another's canary ends here."""
+        now = self.release()
+        if now.canary is not None and now.canary != version:
+            self.keep_out(now.canary, "registry", f"version {version} came before its canary had ended", {})
+        if now.champion != version:
             self._client.set_registered_model_alias(self.problem, CHALLENGER, version)
 
     def start_canary(self, version: str, percent: float, actor: str, reason: str, evidence: dict[str, Any]) -> None:
@@ -159,8 +166,8 @@ class Registry:
             return
         with self._event("promote", version, actor, reason, evidence):
             self.tag(version, {REPLACED_TAG: self.release().champion or ""})
-            self._client.set_registered_model_alias(self.problem, CHAMPION, version)
             self._end_canary()
+            self._client.set_registered_model_alias(self.problem, CHAMPION, version)  # last: a retry starts anew
 
     def keep_out(self, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> None:
         """Refuse a challenger, or abort its canary: the champion stays."""
@@ -169,14 +176,20 @@ class Registry:
         with self._event("keep out", version, actor, reason, evidence):
             self._end_canary()
 
-    def rollback(self, actor: str, reason: str, evidence: dict[str, Any]) -> str:
-        """Make the champion before this one the champion again; return its version."""
+    def rollback(self, actor: str, reason: str, evidence: dict[str, Any], bad: str | None = None) -> str:
+        """Make the champion before this one the champion again; return its version.
+
+        With `bad`, only while that version is champion: a retry does not roll back twice.
+        """
+        champion = self.release().champion
+        if champion is not None and bad not in (None, champion):
+            return champion
         before = self.previous_champion()
         if before is None:
             raise RegistryError(f"{self.problem} has no earlier champion to roll back to; see `loop history`")
         with self._event("roll back", before, actor, reason, evidence):
-            self._client.set_registered_model_alias(self.problem, CHAMPION, before)
             self._end_canary()
+            self._client.set_registered_model_alias(self.problem, CHAMPION, before)
         return before
 
     def previous_champion(self) -> str | None:

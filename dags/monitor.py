@@ -40,7 +40,7 @@ def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
     if decision["decision"] == "roll back":
         from pipeline import release
 
-        release.roll_back(decision["reasons"])
+        release.roll_back(decision["champion"], decision["reasons"])
     if decision["decision"] != "retrain":
         raise AirflowSkipException(f"{decision['decision']}: {'; '.join(decision['reasons'])}")
     outlet_events[RETRAIN].extra = {"as_of": job["as_of"], "reasons": decision["reasons"]}

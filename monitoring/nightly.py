@@ -18,13 +18,14 @@ FACTS, REFERENCE = "training.json", "reference.parquet"
 
 
 def decide(as_of: date) -> dict[str, Any]:
-    """Judge the champion as of this night; returns the decision and its reasons."""
+    """Judge the champion as of this night; returns the decision, its reasons and the version that was judged."""
     given, problem = settings(), load()
     reader = ReleaseReader(given.mlflow_url, problem.spec.name)
     champion, reference = _champion(reader, given.home.resolve() / "monitoring")
     engine = database.connect(given.store_url)
     decision = run(engine, problem, as_of, champion, reference, given.reports_dir)
-    return {"decision": decision.decision, "reasons": decision.reasons}
+    judged = champion.version if champion else None
+    return {"decision": decision.decision, "reasons": decision.reasons, "champion": judged}
 
 
 def _champion(reader: ReleaseReader, cache: Path) -> "tuple[Champion, pd.DataFrame] | tuple[None, None]":

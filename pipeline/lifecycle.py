@@ -12,6 +12,7 @@ from typing import Any
 
 from core import lineage
 from core.config import ROOT, settings
+from core.errors import ModelRefused
 from core.lineage import Locks
 from core.registry import Registry
 from pipeline import gate
@@ -33,6 +34,8 @@ def register(job: Job, locks: Locks) -> str:
             run = registry.candidate_run(job["lifecycle"], parent, name)
             registry.record(run, spec.candidates[name], found.metrics(name), found.tags(name))
         _record_parent(registry, parent, job, found, locks)
+        if refused := found.facts(found.refit)["refused"]:
+            raise ModelRefused(f"the refit of {found.winner} is refused: {refused}")
         (found.refit / "dvc.lock").write_text(lineage.as_lock_file(locks))
         tags = {"candidate": found.winner, "as_of": job["as_of"], "data_version": job["raw"]["md5"]}
         version = registry.register(

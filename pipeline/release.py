@@ -39,10 +39,10 @@ def finish(job: Job, version: str, judgement: Mapping[str, Any]) -> str | None:
     return registry.release().champion
 
 
-def roll_back(reasons: Iterable[str]) -> str:
-    """Make the champion before this one the champion again, on the monitor's decision. Returns its version."""
+def roll_back(bad: str, reasons: Iterable[str]) -> str:
+    """Make the champion before `bad` the champion again, on the monitor's decision. Returns its version."""
     given = settings()
     registry = Registry(given.mlflow_url, load().spec.name)
-    version = registry.rollback("monitor", "; ".join(reasons), {})
+    version = registry.rollback("monitor", "; ".join(reasons), {}, bad)
     LocalTarget(given.serving_url).apply(registry.release())
     return version

@@ -17,6 +17,7 @@ class LocalTarget:
     def apply(self, release: Release) -> None:
         """Wait until the server answers with exactly this release. Applying it again returns at once."""
         deadline = time.monotonic() + self._timeout_s
+        release = Release(release.champion, release.canary, release.percent)  # a challenger in waiting is not served
         while (served := self.status()) != release:
             if time.monotonic() > deadline:
                 raise DeployError(
