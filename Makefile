@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready$(if $(TORCH_BACKEND),-$(TORCH_BACKEND))
 export PYTHON TORCH_BACKEND
+unexport PYTHONDONTWRITEBYTECODE  # compiled imports are kept: without them every process starts three times slower
 # Nothing here reports home: not the tools, not the tests.
 export DO_NOT_TRACK = true
 export MLFLOW_DISABLE_TELEMETRY = true

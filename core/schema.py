@@ -3,6 +3,7 @@
 Names of columns exist only in those files. Nothing here reads data or knows a model.
 """
 
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -108,6 +109,13 @@ class Monitor(Frozen):
     rollback_t: float = Field(2.0, gt=0, description="Roll back when credibly worse than the trivial baseline.")
 
 
+class Demo(Frozen):
+    """The span that `loop demo` plays."""
+
+    first_day: date
+    days: int = Field(gt=0)
+
+
 class ProblemSpec(Frozen):
     name: str
     question: str
@@ -125,6 +133,7 @@ class ProblemSpec(Frozen):
     gate: Gate
     canary: Canary = Canary()
     monitor: Monitor = Monitor()
+    demo: Demo | None = None
     candidates: dict[str, dict[str, Any]]
 
     @model_validator(mode="after")

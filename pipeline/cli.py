@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from core.errors import LoopError
+from pipeline.commands import data, release
+from pipeline.commands.demo import demo
 
 if TYPE_CHECKING:
     from pipeline.stack.stack import Stack
@@ -119,6 +121,11 @@ def show(stack: "Stack") -> None:
     out.print(f"\nAirflow's user is [bold]{user}[/bold], the password [bold]{password}[/bold]", highlight=False)
     out.print(f"Logs: {stack.home}/logs; stop with `loop down`", highlight=False, soft_wrap=True)
 
+
+app.command(rich_help_panel=STACK)(demo)
+for command in (release.history, release.promote, release.rollback):
+    app.command(rich_help_panel="What is released")(command)
+app.add_typer(data.app, name="data", rich_help_panel="Data")
 
 if __name__ == "__main__":
     app()

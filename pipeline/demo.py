@@ -12,6 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from sqlalchemy import Engine
 
 from core import database, decisions
@@ -64,12 +65,16 @@ class Demo:
         self._night(first + timedelta(days=days), seen, last=True)
         return seen
 
+    def decisions(self) -> list[dict[str, Any]]:
+        """Every decision of the monitor, oldest first."""
+        return decisions.history(self.engine, self.problem.spec.name)
+
     def _night(self, day: date, seen: Seen, last: bool = False) -> Run | None:
         """Run the monitor; when it asked for a retraining, wait until Airflow's own run of it is in its canary."""
         before = {run.run_id for run in self.airflow.runs(LIFECYCLE)}
         self._finish(MONITOR, self.airflow.trigger(MONITOR, {"as_of": str(day)}))
-        made = decisions.history(self.engine, self.problem.spec.name)[-1]
-        self.say(f"[bold]{day}[/bold] {made['decision']}: {'; '.join(made['reasons'])}")
+        made = self.decisions()[-1]
+        self.say(f"[bold]{day}[/bold] night: {made['decision']}, {made['reasons'][0]}")
         if made["decision"] != "retrain":
             return None
         run = self._triggered(before)
@@ -85,7 +90,7 @@ class Demo:
         traffic = replay(self.engine, self.problem, self.stack.urls["serving"], day)
         seen.traffic[day] = traffic
         failed = f", [red]{len(traffic.failures)} failed[/red]" if traffic.failures else ""
-        self.say(f"[bold]{day}[/bold] {traffic.requests} requests, {traffic.rows} rows answered{failed}")
+        self.say(f"[bold]{day}[/bold] day: {traffic.requests} requests, {traffic.rows} rows answered{failed}")
 
     def _triggered(self, before: set[str], timeout_s: float = 60.0) -> Run:
         deadline = time.monotonic() + timeout_s
@@ -117,7 +122,7 @@ class Demo:
         ended = {task.label: task for task in tasks if task.state in ("success", "failed", "skipped")}
         for label in [label for label in ended if label not in done]:
             task = ended[label]
-            self.say(f"  {label:<24} {task.state} {task.seconds or 0:5.1f} s")
+            self.say(f"  {escape(label):<24} {task.state} {task.seconds or 0:5.1f} s")
         return done | set(ended)
 
     def _finish(self, dag: str, run_id: str, verbose: bool = False) -> None:

@@ -60,6 +60,7 @@ def process_environment() -> dict[str, str]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "",  # compiling every import anew would triple the start of each task
         "OMP_NUM_THREADS": "1",  # spinning threads cost more than they bring where several tasks share few cores
         "NO_PROXY": loopback,
         "no_proxy": loopback,

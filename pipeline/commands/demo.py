@@ -1,0 +1,84 @@
+"""`loop demo`: the whole loop, on a stack of its own, with a report at the end."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from pipeline.commands.console import complaints, out
+
+if TYPE_CHECKING:
+    from core.config import Settings
+    from pipeline.demo import Demo
+    from pipeline.stack.stack import Stack
+
+FOLDER = ".loop/demo"
+
+
+def demo() -> None:
+    """Run the whole life cycle on real data and show what happened. Takes some minutes; stops what it started."""
+    import os
+
+    from core.registry import Registry
+    from pipeline import demo as driver
+    from pipeline.stack.memory import MemorySampler
+    from pipeline.stack.stack import Stack
+    from problems import load
+
+    problem = load()
+    if problem.spec.demo is None:
+        complaints.print(f"problems/{problem.spec.name}/problem.yaml has no demo: {{first_day, days}}", style="red")
+        raise typer.Exit(1)
+    given = _settings()
+    driver.clean(given.home)
+    started = time.monotonic()
+    out.print(f"Starting Airflow, MLflow and the model server in {given.home}")
+    with Stack(given, progress=_healthy) as stack, MemorySampler(lambda: [*stack.pids, os.getpid()]) as memory:
+        os.environ.update(stack.env)
+        with stack.airflow() as airflow:
+            for dag in (driver.LIFECYCLE, driver.MONITOR):
+                airflow.unpause(dag)
+            player = driver.Demo(stack, problem, driver.open_engine(stack), airflow, _say(started))
+            seen = player.play(problem.spec.demo.first_day, problem.spec.demo.days)
+        registry = Registry(stack.urls["mlflow"], problem.spec.name)
+        facts = {"seconds": time.monotonic() - started, "peak_bytes": memory.peak_bytes}
+        report = _report(stack, player, registry, facts)
+        lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo.days)
+    _conclude(seen, lacking, report, time.monotonic() - started, memory.peak_bytes)
+
+
+def _settings() -> "Settings":
+    """This checkout's settings, in the demo's own folder; no nightly run falls into the next hours."""
+    from datetime import UTC, datetime, timedelta
+    from pathlib import Path
+
+    from core.config import settings
+
+    far = datetime.now(UTC) + timedelta(hours=12)
+    own = {"home": Path(FOLDER), "nightly": f"0 {far.hour} * * *", "nightly_monitor": f"30 {far.hour} * * *"}
+    return settings().model_copy(update=own)
+
+
+def _report(stack: "Stack", player: "Demo", registry: Any, facts: dict[str, Any]) -> str:
+    return ""
+
+
+def _conclude(seen: Any, lacking: list[str], report: str, seconds: float, peak_bytes: int) -> None:
+    out.print(f"\n{seconds / 60:.1f} minutes, {peak_bytes / 2**30:.2f} GB of memory at most, report: {report}")
+    for what in lacking:
+        complaints.print(f"not seen: {what}", style="red")
+    for failure in seen.failures[:10]:
+        complaints.print(failure, style="red")
+    if lacking:
+        raise typer.Exit(1)
+
+
+def _healthy(name: str, seconds: float) -> None:
+    out.print(f"  {name} is healthy after {seconds:.0f} s")
+
+
+def _say(started: float) -> Any:
+    def say(text: str) -> None:
+        out.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {text}", soft_wrap=True)
+
+    return say
