@@ -32,7 +32,9 @@ class Frozen(BaseModel):
 class Settings(BaseSettings):
     """Places. Every default is the laptop's; compose and Kubernetes set the same variables."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     home: Path = Field(Path(".loop/stack"), description="Folder for everything that the local stack writes.")
     problem: str | None = Field(None, description="Problem to work on. Default: the one in params.yaml.")
