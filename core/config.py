@@ -20,6 +20,7 @@ from core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "LOOP_"
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language, ten times faster where it is built
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -98,7 +99,7 @@ def params(folder: Path = Path()) -> Params:
 def read_yaml(path: Path, model: type[Model]) -> Model:
     """Read a YAML file into `model`; raise ConfigError that names the key, the value and what was expected."""
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content: Any = yaml.load(path.read_text(encoding="utf-8"), Loader=YAML_LOADER)
         return model.model_validate(content)
     except FileNotFoundError as error:
         raise ConfigError(f"{path} does not exist; run this from the root of the repository") from error

@@ -41,6 +41,16 @@ def push_files(remote: str, files: Iterable[Path]) -> list[dict[str, Any]]:
         return sent
 
 
+def fetch_files(remote: str, files: Mapping[str, str], folder: Path) -> None:
+    """Bring files {relative path: md5} from the remote into a folder."""
+    with _repo(remote) as repo:
+        store = repo.cloud.get_remote_odb(hash_name="md5")
+        for parent in {(folder / path).parent for path in files}:
+            parent.mkdir(parents=True, exist_ok=True)
+        targets = [str(folder / path) for path in files]
+        store.fs.get([store.oid_to_path(md5) for md5 in files.values()], targets)
+
+
 def push_folder_listing(remote: str, files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Make a DVC folder out of files {relative path: {md5, size}} that the remote holds; return its lock entry.
 

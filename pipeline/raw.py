@@ -6,7 +6,7 @@ whose rows changed at the source gets a new version, and the message says so.
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -42,6 +42,8 @@ def window(split: Split, as_of: date) -> tuple[date, date]:
 
 def ingest(engine: Engine, problem: Problem, remote: str, days: Sequence[date]) -> Ingested:
     """Fetch the days' partitions from the source and keep them. Days with the same rows as before change nothing."""
+    if not days:
+        return Ingested([], [])
     with tempfile.TemporaryDirectory() as folder:
         files = [(day, *item) for day in days for item in _write(problem, day, Path(folder))]
         sent = lineage.push_files(remote, [path for _, _, path, _ in files])
@@ -50,7 +52,7 @@ def ingest(engine: Engine, problem: Problem, remote: str, days: Sequence[date]) 
         tables[day].append({"table": table, "rows": rows, **file})
     result = Ingested([], [])
     name = problem.spec.name
-    known = {row["day"] for row in catalogue.current(engine, name, min(days), max(days))} if days else set()
+    known = {row["day"] for row in catalogue.current(engine, name, min(days), max(days))}
     for day in days:
         if catalogue.add(engine, name, day, tables[day]):
             (result.changed if day in known else result.new).append(day)
@@ -76,7 +78,7 @@ def data_version(engine: Engine, problem: Problem, remote: str, as_of: date) -> 
             f"only {len(days)} days of data before {as_of}; {problem.spec.split.min_train_days} to train and "
             f"{problem.spec.split.holdout_days} to judge are needed. Ingest earlier days, or wait."
         )
-    return lineage.push_folder_listing(remote, {f"{row['day']}/{row['table']}.parquet": row for row in rows})
+    return lineage.push_folder_listing(remote, {_path(row): row for row in rows})
 
 
 def fetch(engine: Engine, problem: Problem, remote: str, first: date, last: date) -> dict[str, pd.DataFrame]:
@@ -84,10 +86,9 @@ def fetch(engine: Engine, problem: Problem, remote: str, first: date, last: date
     rows = catalogue.current(engine, problem.spec.name, first, last)
     if not rows:
         raise DataError(f"no partition of {problem.spec.name} between {first} and {last}; ingest them first")
-    listing = lineage.push_folder_listing(remote, {f"{row['day']}/{row['table']}.parquet": row for row in rows})
     with tempfile.TemporaryDirectory() as folder:
-        lineage.pull(Path(folder), [listing], remote)
-        return read(Path(folder, lineage.RAW))
+        lineage.fetch_files(remote, {_path(row): row["md5"] for row in rows}, Path(folder))
+        return read(Path(folder))
 
 
 def read(folder: Path, leave_out: frozenset[str] = frozenset()) -> dict[str, pd.DataFrame]:
@@ -100,6 +101,10 @@ def read(folder: Path, leave_out: frozenset[str] = frozenset()) -> dict[str, pd.
             stamp = pa.array([date.fromisoformat(day.name)] * len(table), pa.date32())
             parts.setdefault(path.stem, []).append(table.append_column(PARTITION, stamp))
     return {name: pa.concat_tables(tables).to_pandas() for name, tables in parts.items()}
+
+
+def _path(row: Mapping[str, Any]) -> str:
+    return f"{row['day']}/{row['table']}.parquet"
 
 
 def _write(problem: Problem, day: date, folder: Path) -> list[tuple[str, Path, int]]:

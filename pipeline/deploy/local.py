@@ -15,13 +15,13 @@ class LocalTarget:
         self._timeout_s = timeout_s
 
     def apply(self, release: Release) -> None:
-        """Wait until the server answers with exactly this release. Applying it again returns at once."""
+        """Wait until the server answers with this champion and canary. Applying it again returns at once."""
         deadline = time.monotonic() + self._timeout_s
         release = Release(release.champion, release.canary, release.percent)  # a challenger in waiting is not served
         while (served := self.status()) != release:
             if time.monotonic() > deadline:
                 raise DeployError(
-                    f"{self._url} serves {served} and not {release} after {self._timeout_s:.0f} s; "
+                    f"{self._url} serves {served} and not {wanted} after {self._timeout_s:.0f} s; "
                     f"{self._url}/release says why a version was refused"
                 )
             time.sleep(0.25)

@@ -1,0 +1,241 @@
+"""The timeline as a picture: decisions, challengers and champions on top, panels with one shared day axis below."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from markupsafe import Markup
+
+from core.schema import ProblemSpec
+from pipeline.report.svg import Scale, Values, element, points, segments, ticks
+from pipeline.report.timeline import Day, answered_by
+from pipeline.report.words import interval, long_day, metric_name, number, percent, plural, short_day
+
+COLOURS = 6  # classes v0..v5 of the style sheet
+ROW, GAP, TITLE = 26, 16, 22  # heights in pixels
+SYMBOLS = {"ignore": "·", "retrain": "▲", "roll back": "▼"}
+
+
+@dataclass(frozen=True)
+class Series:
+    values: Values
+    style: str  # classes of the style sheet
+    low: Values = ()
+    high: Values = ()
+    joined: bool = True
+
+
+@dataclass(frozen=True)
+class Panel:
+    title: str
+    note: str
+    series: list[Series]
+    limits: list[float] = field(default_factory=list)
+    height: int = 96
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What became of a challenger on a day."""
+
+    day: date
+    text: str
+    style: str
+
+
+def panels(days: Sequence[Day], spec: ProblemSpec) -> list[Panel]:
+    def seen(name: str) -> Values:
+        return [day.evidence.get(name) for day in days]
+
+    window, limit, psi = spec.monitor.window_days, spec.monitor.calibration_max, spec.monitor.prediction_psi_max
+    residual = Series(seen("residual_mean"), "line", seen("residual_low"), seen("residual_high"))
+    loss = Series(seen("log_loss"), "line", seen("log_loss_low"), seen("log_loss_high"))
+    rate = [Series([d.expected for d in days], "line soft"), Series([d.observed for d in days], "dots", joined=False)]
+    before = f"{window} days before"
+    made = [
+        Panel(f"Rate of “{spec.target}”, day by day", "dots: observed; line: predicted", rate, floor=0),
+        Panel(
+            "O−E, observed less predicted rate", f"{before}; beyond ±{limit:g}: retrain", [residual], [-limit, limit]
+        ),
+        Panel(f"Live {metric_name('log_loss')}", f"{before}, with 95 % interval", [loss]),
+        Panel(
+            "PSI of the prediction",
+            f"{before}; from {psi:g}: retrain",
+            [Series(seen("prediction_psi"), "line")],
+            [psi],
+            72,
+            0,
+        ),
+    ]
+    return [panel for panel in made if any(v is not None for s in panel.series for v in s.values)]
+
+
+def draw(days: Sequence[Day], spec: ProblemSpec, marks: Sequence[Mark], names: Mapping[str, str], width: int) -> Markup:
+    """`names`: version -> candidate, in the order that fixes the versions' colours."""
+    left = 84 if width > 600 else 66
+    x = Scale(-0.5, len(days) - 0.5, left, width - 8)
+    rows = [_decisions(days, x), _challengers(days, marks, x), _champions(days, names, x), _requests(days, names, x)]
+    parts, y = [], 0.0
+    for name, height, row in zip(
+        ("Decision", "Challenger", "Champion", "Requests"), (ROW, ROW, ROW, 44), rows, strict=True
+    ):
+        label = element("text", name, x=0, y=y + height / 2 + 4, class_="label")
+        parts += [label, element("g", row, transform=f"translate(0 {y:g})")]
+        y += height + 4
+    for panel in panels(days, spec):
+        parts.append(element("g", _panel(panel, days, x, y + GAP), class_="panel"))
+        y += GAP + TITLE + panel.height
+    parts = [_stripes(days, x, y), *parts, _day_axis(days, x, y), _hover(days, x, y)]
+    size = {"viewBox": f"0 0 {width} {y + 26:g}", "class_": "timeline", "role": "img"}
+    return element("svg", *parts, aria_label="The timeline; the table below says the same in words", **size)
+
+
+def _stripes(days: Sequence[Day], x: Scale, height: float) -> Markup:
+    """A line through all panels on each day that ended in more than "ignore"."""
+    loud = [i for i, day in enumerate(days) if day.decision in ("retrain", "roll back")]
+    return Markup("").join(element("line", x1=x(i), x2=x(i), y1=ROW - 4, y2=height, class_="stripe") for i in loud)
+
+
+def _decisions(days: Sequence[Day], x: Scale) -> Markup:
+    return Markup("").join(
+        element("text", SYMBOLS[d.decision], x=x(i), y=18, class_=f"symbol {d.decision.replace(' ', '-')}")
+        for i, d in enumerate(days)
+        if d.decision in SYMBOLS
+    )
+
+
+def _challengers(days: Sequence[Day], marks: Sequence[Mark], x: Scale) -> Markup:
+    place = {day.day: i for i, day in enumerate(days)}
+    texts: dict[int, list[Mark]] = {}
+    for mark in marks:
+        if mark.day in place:
+            texts.setdefault(place[mark.day], []).append(mark)
+    return Markup("").join(
+        element("text", mark.text, x=x(i), y=18 - 12 * (len(found) - 1 - n), class_=f"mark {mark.style}")
+        for i, found in texts.items()
+        for n, mark in enumerate(found[-2:])
+    )
+
+
+def _champions(days: Sequence[Day], names: Mapping[str, str], x: Scale) -> Markup:
+    parts, start = [], 0
+    for i in range(1, len(days) + 1):
+        if i < len(days) and days[i].champion == days[start].champion:
+            continue
+        champion = days[start].champion
+        if champion is not None:
+            wide = x(i - 0.5) - x(start - 0.5)
+            box = {"x": x(start - 0.5) + 1, "width": wide - 2, "y": 1, "height": ROW - 2, "rx": 4}
+            parts.append(element("rect", class_=f"period {_colour(champion, names)}", **box))
+            parts.append(
+                element("text", _fitting(champion, names, wide), x=x((start + i - 1) / 2), y=18, class_="inside")
+            )
+        start = i
+    return Markup("").join(parts)
+
+
+def _requests(days: Sequence[Day], names: Mapping[str, str], x: Scale) -> Markup:
+    """Bars of the day's requests, stacked by version."""
+    most = max((day.requests for day in days), default=0) or 1
+    half, parts = (x(1) - x(0)) * 0.36, []
+    for i, day in enumerate(days):
+        bottom = 44.0
+        for version, count in day.by_version.items():
+            height = 42 * count / most
+            bottom -= height
+            box = {"x": x(i) - half, "width": 2 * half, "y": bottom, "height": height}
+            parts.append(element("rect", class_=f"bar {_colour(version, names)}", **box))
+    return Markup("").join(parts)
+
+
+def _panel(panel: Panel, days: Sequence[Day], x: Scale, top: float) -> Markup:
+    y = Scale(*_span(panel), top + TITLE + panel.height, top + TITLE)
+    note = element("tspan", panel.note, dx=8, class_="note")
+    parts = [element("text", panel.title, note, x=x.start, y=top + 13, class_="title")]
+    for tick in ticks(y.low, y.high):
+        parts.append(element("line", x1=x.start, x2=x.end, y1=y(tick), y2=y(tick), class_="grid"))
+        parts.append(element("text", f"{tick:.4g}".replace("-", "−"), x=x.start - 6, y=y(tick) + 4, class_="tick"))
+    for limit in panel.limits:
+        parts.append(element("line", x1=x.start, x2=x.end, y1=y(limit), y2=y(limit), class_="limit"))
+    return Markup("").join([*parts, *(_series(series, panel, days, x, y) for series in panel.series)])
+
+
+def _series(series: Series, panel: Panel, days: Sequence[Day], x: Scale, y: Scale) -> Markup:
+    def at(value: float | None) -> float:
+        return y(min(max(value or 0.0, y.low), y.high))
+
+    parts = []
+    for run in [part for found in segments(series.low) for part in _without_gaps(found, days)]:
+        edge = [(x(i), at(series.high[i])) for i in run] + [(x(i), at(series.low[i])) for i in reversed(run)]
+        parts.append(element("polygon", points=points(edge), class_="band"))
+    for run in [part for found in segments(series.values) for part in _without_gaps(found, days)]:
+        line = points([(x(i), at(series.values[i])) for i in run])
+        parts += [element("polyline", points=line, class_=series.style)] * series.joined
+    for i, value in enumerate(series.values):
+        if value is not None:
+            loud = any(abs(value) >= abs(limit) for limit in panel.limits)
+            style = f"dot {series.style}{' loud' * loud}"
+            parts.append(element("circle", cx=x(i), cy=at(value), r=4.5 if loud else 3, class_=style))
+    return Markup("").join(parts)
+
+
+def _span(panel: Panel) -> tuple[float, float]:
+    """What the vertical axis shows: every value and limit, and intervals up to as far again."""
+    values = [v for series in panel.series for v in series.values if v is not None] + panel.limits
+    low, high = min(values), max(values)
+    reach = (high - low) or abs(high) or 1.0
+    ends = [v for series in panel.series for v in (*series.low, *series.high) if v is not None]
+    low, high = max(min([low, *ends]), low - reach), min(max([high, *ends]), high + reach)
+    return (low - 0.06 * reach if panel.floor is None else panel.floor), high + 0.06 * reach
+
+
+def _without_gaps(run: list[int], days: Sequence[Day]) -> list[list[int]]:
+    """Split where days are missing, so that no line bridges them."""
+    parts: list[list[int]] = []
+    for i in run:
+        if parts and days[i].day - days[parts[-1][-1]].day == timedelta(days=1):
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    return parts
+
+
+def _day_axis(days: Sequence[Day], x: Scale, y: float) -> Markup:
+    every = max(1, -(-46 * len(days) // int(x.end - x.start)))  # 46 pixels a label
+    return Markup("").join(
+        element("text", short_day(day.day), x=x(i), y=y + 18, class_="day")
+        for i, day in enumerate(days)
+        if i % every == 0
+    )
+
+
+def _hover(days: Sequence[Day], x: Scale, height: float) -> Markup:
+    wide = x(1) - x(0)
+    return Markup("").join(
+        element("rect", element("title", tooltip(d)), x=x(i) - wide / 2, y=0, width=wide, height=height, class_="hover")
+        for i, d in enumerate(days)
+    )
+
+
+def tooltip(day: Day) -> str:
+    e = day.evidence
+    lines = [
+        f"{long_day(day.day)}: {plural(day.requests, 'request')}, {day.failed} failed",
+        f"answered by: {answered_by(day)}",
+        f"decision: {day.decision or 'none'}",
+        f"log loss {interval(e.get('log_loss'), e.get('log_loss_low'), e.get('log_loss_high'))}",
+        f"O−E {interval(e.get('residual_mean'), e.get('residual_low'), e.get('residual_high'), sign=True)}",
+        f"PSI of the prediction {number(e.get('prediction_psi'))}, drift share {percent(e.get('drift_share'))}",
+    ]
+    return "\n".join(lines)
+
+
+def _colour(version: str, names: Mapping[str, str]) -> str:
+    return f"v{list(names).index(version) % COLOURS}"
+
+
+def _fitting(version: str, names: Mapping[str, str], wide: float) -> str:
+    """The longest name of a version that fits into so many pixels, at 7 a letter."""
+    full = f"version {version} · {names[version]}"
+    return next((text for text in (full, f"{version} · {names[version]}") if 7 * len(text) < wide), version)
