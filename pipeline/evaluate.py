@@ -17,7 +17,7 @@ from core.errors import ModelRefused
 from core.runtime import MODEL, OnnxModel
 from core.schema import ProblemSpec
 from pipeline.features import DAY, ID, OUT, holdout_rows, holdout_start, training_rows
-from pipeline.metrics import LOSSES, METRICS, daily_difference, describe
+from pipeline.metrics import LOSSES, METRICS, daily_difference, describe, observed_minus_expected
 from pipeline.train import FACTS, columns
 from problems import load
 
@@ -38,20 +38,23 @@ def score(spec: ProblemSpec, held_out: pd.DataFrame, folder: Path) -> np.ndarray
     return predictions if np.isfinite(predictions).all() else "it predicts NaN or infinity on the holdout"
 
 
-def choose(losses: dict[str, np.ndarray], days: np.ndarray, sizes: dict[str, int]) -> tuple[str, str]:
+def choose(
+    losses: dict[str, np.ndarray], days: np.ndarray, sizes: dict[str, int], off: dict[str, float], off_max: float
+) -> tuple[str, str]:
     """The smallest graph among the candidates within one standard error of the best, and why, in one sentence.
 
-    Size stands for cost: unlike seconds it is the same on every machine.
+    Size stands for cost: unlike seconds it is the same on every machine. A smaller candidate must also be calibrated:
+    its |O-E| (`off`) at most `off_max` or the best's, since on few stormy days the standard error is wide (ADR 5).
     """
     best = min(losses, key=lambda name: daily_difference(losses[name], np.zeros(len(days)), days)[0])
     near = {}
     for name, loss in losses.items():
         behind, error, _ = daily_difference(loss, losses[best], days)
-        if behind <= error:
+        if behind <= error and off[name] <= max(off_max, off[best]):
             near[name] = behind
     winner = min(near, key=lambda name: (sizes[name], name))
     if winner == best:
-        others = "no smaller candidate is within one standard error of it"
+        others = "no smaller one is calibrated and within one standard error of it"
         return winner, f"{winner} has the lowest loss, and {others}."
     behind = near[winner]
     return winner, f"{winner} is {behind:.4f} behind {best}, within one standard error, and its graph is smaller."
@@ -82,7 +85,8 @@ def evaluate(
     y, days = held_out[spec.target].to_numpy(), held_out[DAY].to_numpy()
     losses = {name: LOSSES[spec.gate.metric](y, p) for name, p in predictions.items()}
     sizes = {name: (models[name] / MODEL).stat().st_size for name in predictions}
-    winner, reason = choose(losses, days, sizes)
+    off = {name: abs(observed_minus_expected(y, p)) for name, p in predictions.items()}
+    winner, reason = choose(losses, days, sizes, off, spec.gate.calibration_max)
     everyone = {BASELINE: np.full(len(y), base_rate), **predictions}
     comparison = {
         "winner": winner,

@@ -73,7 +73,8 @@ def _check_column(spec: ProblemSpec, name: str, values: pd.Series) -> str | None
     if column.type == "number":
         if not pd.api.types.is_numeric_dtype(values):
             return f"{name}: expected numbers, got {values.dtype}"
-        low, high = column.min or -np.inf, column.max if column.max is not None else np.inf
+        low = -np.inf if column.min is None else column.min
+        high = np.inf if column.max is None else column.max
         if (share := float((~values.dropna().between(low, high)).mean())) > OUT_OF_RANGE_SHARE:
             return f"{name}: {share:.1%} of the values are outside {low}..{high} {column.unit or ''}".rstrip()
     return None

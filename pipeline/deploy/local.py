@@ -21,7 +21,7 @@ class LocalTarget:
         while (served := self.status()) != release:
             if time.monotonic() > deadline:
                 raise DeployError(
-                    f"{self._url} serves {served} and not {wanted} after {self._timeout_s:.0f} s; "
+                    f"{self._url} serves {served} and not {release} after {self._timeout_s:.0f} s; "
                     f"{self._url}/release says why a version was refused"
                 )
             time.sleep(0.25)

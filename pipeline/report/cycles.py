@@ -65,7 +65,7 @@ def cycle(lifecycle: "Lifecycle", spec: ProblemSpec) -> Cycle:
     outcome = verdict.get("outcome")
     return Cycle(
         as_of=tags.get("as_of", ""),
-        trigger=sentence(tags.get("reason", "")),
+        trigger=trigger(tags.get("reason", "")),
         version=verdict.get("version"),
         winner=comparison.get("winner", tags.get("winner", "")),
         why=sentence(comparison.get("reason", "")),
@@ -80,6 +80,16 @@ def cycle(lifecycle: "Lifecycle", spec: ProblemSpec) -> Cycle:
         run=lifecycle.run,
         data_version=tags.get("data_version", ""),
         revision=tags.get("revision", ""),
+    )
+
+
+def trigger(reason: str) -> str:
+    """Who started it, from the life cycle's recorded reason: `monitor: ...`, `nightly`, `asked for by hand`."""
+    by, _, why = reason.partition(": ")
+    if by == "monitor":
+        return f"the monitor: {why}"
+    return {"nightly": "the nightly schedule", "asked for by hand": "hand", "": "whom, is not recorded"}.get(
+        reason, reason
     )
 
 

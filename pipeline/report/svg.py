@@ -30,7 +30,7 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
 
-def ticks(low: float, high: float, about: int = 3) -> list[float]:
+def ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers within low..high."""
     raw = (high - low) / about
     power = 10 ** math.floor(math.log10(raw))

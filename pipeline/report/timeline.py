@@ -10,13 +10,14 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Engine
 
 from core import decisions, predictions
 from core.schema import ProblemSpec
-from pipeline.report.words import interval, metric_name, number, percent
+from pipeline.report.words import interval, number, percent
 
 CANARY = "canary"
 STYLES = {"retrain": "bold yellow", "roll back": "bold red", "ignore": "dim"}
@@ -59,15 +60,19 @@ def timeline(engine: Engine, spec: ProblemSpec) -> list[Day]:
 
 def table(days: Sequence[Day], spec: ProblemSpec) -> Table:
     """For a terminal of 100 columns."""
+    window = spec.monitor.window_days
     made = Table(
-        title="What happened, day by day", title_justify="left", caption_justify="left", box=None, pad_edge=False
+        title="What happened, day by day",
+        title_style="bold",
+        caption=f"Drift, log loss (95 % interval) and |O−E|: the {window} days before, as the night's decision saw them.",
+        caption_style="dim",
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    made.caption = (
-        f"Drift, {metric_name('log_loss')} and |O−E| are over the {spec.monitor.window_days} days before, as the "
-        f"decision saw them; intervals are 95 %."
-    )
-    for name in ("day", "requests", "drift", "log loss", "|O−E|", "decision", "champion"):
-        made.add_column(name, justify="left" if name in ("day", "decision", "champion") else "right", no_wrap=True)
+    for name in ("day", "requests", "drift", "live log loss", "|O−E|", "decision", "champion"):
+        made.add_column(name, justify="right" if name in ("requests", "drift", "|O−E|") else "left", no_wrap=True)
     for day in days:
         made.add_row(*_cells(day, spec))
     return made
@@ -89,9 +94,12 @@ def _cells(day: Day, spec: ProblemSpec) -> list[Text]:
 
 
 def answered_by(day: Day) -> str:
-    """Who answered: `1`, `1 → 2` when it was replaced on that day, `1, canary 2: 9 %`."""
+    """Who answered: `1`, `1 (canary 2: 9 %)`, `1 → 2 (canary 9 %)` when it was replaced on that day."""
     text = " → ".join(day.champions) or day.judged or "–"
-    return f"{text}, canary {day.challenger}: {percent(day.challenger_share)}" if day.challenger else text
+    if day.challenger is None:
+        return text
+    name = "" if day.challenger in day.champions else f"{day.challenger}: "
+    return f"{text} (canary {name}{percent(day.challenger_share)})"
 
 
 def _day(day: date, rows: Sequence[Mapping[str, Any]], decision: Mapping[str, Any] | None) -> Day:
