@@ -50,7 +50,7 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server, started as the local stack starts it. Tests keep apart by the problem's name."""
     from pipeline.stack.ports import any_free
-    from pipeline.stack.processes import log_tail, spawn, stop_all
+    from pipeline.stack.processes import GRACE_S, log_tail, spawn, stop_all
     from pipeline.stack.services import mlflow_server
 
     home = tmp_path_factory.mktemp("mlflow")
@@ -65,7 +65,7 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             time.sleep(0.1)
         yield service.address
     finally:
-        stop_all([record])
+        stop_all([record], GRACE_S)
         process.wait()
 
 

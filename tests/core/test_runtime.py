@@ -1,0 +1,54 @@
+"""The model runtime: a bundle answers as when it was made, or it is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import ModelRefused
+from core.runtime import EXAMPLE, SERVING_FILES, OnnxModel, digest
+from tests.serving.models import FAULT_ABOVE, bundle
+from tests.toy import spec
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    return bundle(spec(), tmp_path / "bundle", 0.25)
+
+
+def test_a_bundle_answers_as_when_it_was_made(made: Path) -> None:
+    model = OnnxModel.load(made)
+    rows = {"size": [1.0, np.nan], "rain": [np.nan, 0.0], "kind": ["red", "new"], "who": ["", "é"]}
+    answers = model.predict({name: np.array(values) for name, values in rows.items()})
+    assert answers.tolist() == [0.25, 0.25]
+    assert answers.dtype == np.float32
+
+
+def test_a_graph_that_answers_otherwise_than_its_example_is_refused(made: Path) -> None:
+    example = json.loads((made / EXAMPLE).read_text())
+    example["predictions"][0] += 1e-3
+    (made / EXAMPLE).write_text(json.dumps(example))
+    with pytest.raises(ModelRefused, match=r"self-test: .*differ from the recorded ones by 0\.001"):
+        OnnxModel.load(made)
+
+
+def test_a_graph_that_answers_nan_is_refused(tmp_path: Path) -> None:
+    made = bundle(spec(), tmp_path / "nan", 0.25, fault="nan")
+    example = json.loads((made / EXAMPLE).read_text())
+    example["inputs"]["size"] = [FAULT_ABOVE + 1] * 2
+    (made / EXAMPLE).write_text(json.dumps(example))
+    with pytest.raises(ModelRefused, match="self-test: .*nan"):
+        OnnxModel.load(made)
+
+
+def test_the_digest_is_of_the_serving_files_and_of_nothing_else(made: Path) -> None:
+    before = digest(made)
+    (made / "rows.npy").write_bytes(b"of no interest to the server")
+    assert digest(made) == before
+    for name in SERVING_FILES:
+        kept = (made / name).read_bytes()
+        (made / name).write_bytes(kept + b" ")
+        assert digest(made) != before, name
+        (made / name).write_bytes(kept)
+    assert digest(made) == before
