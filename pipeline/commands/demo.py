@@ -8,9 +8,11 @@ import typer
 from pipeline.commands.console import complaints, out
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from core.config import Settings
-    from pipeline.demo import Demo
-    from pipeline.stack.stack import Stack
+    from core.registry import Registry
+    from pipeline.demo import Demo, Seen
 
 FOLDER = ".loop/demo"
 
@@ -41,8 +43,7 @@ def demo() -> None:
             player = driver.Demo(stack, problem, driver.open_engine(stack), airflow, _say(started))
             seen = player.play(problem.spec.demo.first_day, problem.spec.demo.days)
         registry = Registry(stack.urls["mlflow"], problem.spec.name)
-        facts = {"seconds": time.monotonic() - started, "peak_bytes": memory.peak_bytes}
-        report = _report(stack, player, registry, facts)
+        report = _report(player, registry, time.monotonic() - started, memory.peak_bytes)
         lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo.days)
     _conclude(seen, lacking, report, time.monotonic() - started, memory.peak_bytes)
 
@@ -59,12 +60,20 @@ def _settings() -> "Settings":
     return settings().model_copy(update=own)
 
 
-def _report(stack: "Stack", player: "Demo", registry: Any, facts: dict[str, Any]) -> str:
-    return ""
+def _report(player: "Demo", registry: "Registry", seconds: float, peak_bytes: int) -> "Path":
+    """Print the timeline and write the page, both from what the platform itself recorded."""
+    from pipeline.report import page, timeline
+
+    spec = player.problem.spec
+    out.print()
+    out.print(timeline.table(timeline.timeline(player.engine, spec), spec))
+    facts = {"Duration": f"{seconds / 60:.1f} min", "Peak memory": f"{peak_bytes / 2**30:.2f} GB"}
+    return page.write(player.stack.home / "report.html", player.engine, registry, spec, facts)
 
 
-def _conclude(seen: Any, lacking: list[str], report: str, seconds: float, peak_bytes: int) -> None:
-    out.print(f"\n{seconds / 60:.1f} minutes, {peak_bytes / 2**30:.2f} GB of memory at most, report: {report}")
+def _conclude(seen: "Seen", lacking: list[str], report: "Path", seconds: float, peak_bytes: int) -> None:
+    out.print(f"\n{seconds / 60:.1f} minutes, at most {peak_bytes / 2**30:.2f} GB of memory for everything together")
+    out.print(f"The report: file://{report}", soft_wrap=True)
     for what in lacking:
         complaints.print(f"not seen: {what}", style="red")
     for failure in seen.failures[:10]:

@@ -13,7 +13,7 @@ from pipeline.report.words import interval, long_day, metric_name, number, perce
 
 COLOURS = 6  # classes v0..v5 of the style sheet
 ROW, GAP, TITLE = 26, 16, 22  # heights in pixels
-SYMBOLS = {"ignore": "·", "retrain": "▲", "roll back": "▼"}
+SYMBOLS = {"ignore": "•", "retrain": "▲", "roll back": "▼"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def panels(days: Sequence[Day], spec: ProblemSpec) -> list[Panel]:
 
 def draw(days: Sequence[Day], spec: ProblemSpec, marks: Sequence[Mark], names: Mapping[str, str], width: int) -> Markup:
     """`names`: version -> candidate, in the order that fixes the versions' colours."""
-    left = 84 if width > 600 else 66
+    left = 84 if width > 600 else 74
     x = Scale(-0.5, len(days) - 0.5, left, width - 8)
     rows = [_decisions(days, x), _challengers(days, marks, x), _champions(days, names, x), _requests(days, names, x)]
     parts, y = [], 0.0

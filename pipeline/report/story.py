@@ -60,7 +60,7 @@ def why(champion: str | None, events: Sequence["Event"], cycles: Sequence[Cycle]
     made = next((cycle for cycle in reversed(cycles) if cycle.version == champion), None)
     if made is None:
         return [sentence(last.reason)]
-    said = [f"Started by {made.trigger.split('; ')[0]}.", f"The gate: {made.reason[:1].lower()}{made.reason[1:]}"]
+    said = [f"Started by {made.trigger.split('; ')[0]}.", f"The gate: {made.reason}"]
     return [*said, f"The canary: {last.reason}."] if last.before else said
 
 

@@ -60,15 +60,19 @@ def timeline(engine: Engine, spec: ProblemSpec) -> list[Day]:
 
 def table(days: Sequence[Day], spec: ProblemSpec) -> Table:
     """For a terminal of 100 columns."""
-    window = spec.monitor.window_days
+    caption = (
+        f"Drift (share of the columns), log loss (95 % interval) and |O−E| are of the {spec.monitor.window_days} days\n"
+        "before, as that night's decision saw them."
+    )
     made = Table(
         title="What happened, day by day",
         title_style="bold",
-        caption=f"Drift, log loss (95 % interval) and |O−E|: the {window} days before, as the night's decision saw them.",
-        caption_style="dim",
         title_justify="left",
+        caption=caption,
+        caption_style="dim",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
     )
     for name in ("day", "requests", "drift", "live log loss", "|O−E|", "decision", "champion"):

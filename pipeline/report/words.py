@@ -65,6 +65,5 @@ def plural(count: int, noun: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """With a capital letter and a full stop."""
-    text = text.strip()
-    return text and f"{text[0].upper()}{text[1:].rstrip('.')}."
+    """With a full stop. Its first letter stays: it may be the name of a candidate or a metric."""
+    return text and f"{text.strip().rstrip('.')}."
