@@ -54,6 +54,6 @@ def _day_sums(values: np.ndarray, days: np.ndarray) -> np.ndarray:
 
 
 def _t_quantile(degrees: int) -> float:
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
+    from scipy.special import stdtrit
 
     return float(stdtrit(degrees, 0.975))
