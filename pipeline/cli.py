@@ -4,6 +4,7 @@
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -34,8 +35,10 @@ app = Commands(no_args_is_help=True, rich_markup_mode="rich", add_completion=Fal
 def prepare() -> None:
     """Machine learning that closes its own loop: train, gate, release, serve, watch, retrain.
 
-    [bold]loop demo[/bold] plays the whole loop on real data in a few minutes. [bold]loop up[/bold] starts it for good,
-    [bold]loop status[/bold] shows where it stands, [bold]loop history[/bold] says what was released and why.
+    [bold]loop demo[/bold] plays the whole loop on real data in a few minutes.
+    [bold]loop up[/bold] starts it for good; [bold]loop status[/bold] shows where it stands.
+    [bold]loop history[/bold] says what was released, when and why.
+
     Settings are LOOP_ variables or lines in .env; .env.example lists them all.
     """
     import os
@@ -48,10 +51,11 @@ def prepare() -> None:
     adopt(settings().home)
 
 
-for command in (demo, stack.up, stack.status, stack.down):
-    app.command(rich_help_panel=STACK)(command)
-for command in (release.history, release.promote, release.rollback):
-    app.command(rich_help_panel=RELEASE)(command)
+ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, stack.down]
+RELEASED: list[Callable[..., None]] = [release.history, release.promote, release.rollback]
+for panel, commands in ((STACK, ON_THIS_MACHINE), (RELEASE, RELEASED)):
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 
 if __name__ == "__main__":

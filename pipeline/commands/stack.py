@@ -13,7 +13,7 @@ LIFECYCLE, MONITOR = "lifecycle", "monitor"
 
 
 def up() -> None:
-    """Start Airflow, MLflow and the model server, ask for a first life cycle if there is no champion, and leave it."""
+    """Start Airflow, MLflow and the model server and leave them running; the first life cycle starts by itself."""
     from core.config import settings
     from pipeline.stack import signals
     from pipeline.stack.stack import Stack
