@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from core import database, predictions
 from core.config import settings
-from pipeline import publish, raw
+from core.errors import DataError
+from pipeline import publish, raw, validate
 from pipeline.stages import Job
 from problems import Problem, load
 
@@ -26,7 +27,10 @@ def ingest(as_of: date) -> dict[str, Any]:
     engine = database.connect(given.store_url)
     first, last = as_of - timedelta(days=SPAN_DAYS), as_of - timedelta(days=1)
     got = raw.ingest(engine, problem, given.remote_url, raw.missing_days(engine, problem, first, last))
-    tables = raw.fetch(engine, problem, given.remote_url, first, last)
+    with raw.fetched(engine, problem, given.remote_url, first, last) as folder:
+        tables = raw.read(folder, leave_out=frozenset(validate.quarantined(problem.spec, folder)))
+    if raw.LABELS not in tables:
+        raise DataError(f"every partition from {first} to {last} is quarantined; the log above says why")
     rows = publish.nightly(engine, problem, tables, as_of)
     labels = mature(engine, problem, tables[raw.LABELS])
     log.info("as of %s: %d partitions, %d look-up rows, %d labels are new", as_of, len(got.new), rows, labels)

@@ -38,6 +38,7 @@ def table(problem: Problem, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One row per labelled event: id, local day, partition day of its label, target, features. Sorted by time, id."""
     spec = problem.spec
     labels = tables[raw.LABELS][[spec.id, spec.target, raw.PARTITION]].rename(columns={raw.PARTITION: KNOWN_ON})
+    labels = labels.drop_duplicates(spec.id)  # the first outcome of an event stands
     events = tables[raw.EVENTS].merge(labels, on=spec.id, how="inner", validate="one_to_one")
     events = events.sort_values([spec.time, spec.id], ignore_index=True)
     inputs = features(problem, from_frame(spec, events), build_lookups(problem, tables))

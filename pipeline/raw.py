@@ -6,7 +6,8 @@ whose rows changed at the source gets a new version, and the message says so.
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ from core.schema import Split
 from problems import Problem
 
 EVENTS, LABELS = "events", "labels"  # the two tables that every problem has
+Partitions = dict[str, dict[str, pd.DataFrame]]  # day (ISO) -> table -> rows
 PARTITION = "partition"  # column that read() adds: the day of the partition a row came from
 log = logging.getLogger(__name__)
 
@@ -81,30 +83,39 @@ def data_version(engine: Engine, problem: Problem, remote: str, as_of: date) -> 
     return lineage.push_folder_listing(remote, {_path(row): row for row in rows})
 
 
-def fetch(engine: Engine, problem: Problem, remote: str, first: date, last: date) -> dict[str, pd.DataFrame]:
-    """The tables of a span of days, from the remote."""
+@contextmanager
+def fetched(engine: Engine, problem: Problem, remote: str, first: date, last: date) -> Iterator[Path]:
+    """A folder with the partitions of a span of days, from the remote."""
     rows = catalogue.current(engine, problem.spec.name, first, last)
     if not rows:
         raise DataError(f"no partition of {problem.spec.name} between {first} and {last}; ingest them first")
     with tempfile.TemporaryDirectory() as folder:
         lineage.fetch_files(remote, {_path(row): row["md5"] for row in rows}, Path(folder))
-        return read(Path(folder))
+        yield Path(folder)
 
 
 def read(folder: Path, leave_out: frozenset[str] = frozenset()) -> dict[str, pd.DataFrame]:
     """All partitions of a folder DAY/TABLE.parquet as one frame a table, ordered by day, with column `partition`."""
-    days = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in leave_out)
     parts: dict[str, list[pa.Table]] = {}
-    for day in days:
-        for path in sorted(day.glob("*.parquet")):
+    for day in _days(folder):
+        for path in sorted(day.glob("*.parquet")) if day.name not in leave_out else ():
             table = pq.read_table(path)
             stamp = pa.array([date.fromisoformat(day.name)] * len(table), pa.date32())
             parts.setdefault(path.stem, []).append(table.append_column(PARTITION, stamp))
-    return {name: pa.concat_tables(tables).to_pandas() for name, tables in parts.items()}
+    return {name: pa.concat_tables(tables, promote_options="permissive").to_pandas() for name, tables in parts.items()}
+
+
+def by_day(folder: Path) -> Partitions:
+    """Each partition of such a folder by itself: what is wrong with one does not touch the others."""
+    return {day.name: {p.stem: pq.read_table(p).to_pandas() for p in sorted(day.glob("*.parquet"))} for day in _days(folder)}
 
 
 def _path(row: Mapping[str, Any]) -> str:
     return f"{row['day']}/{row['table']}.parquet"
+
+
+def _days(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 def _write(problem: Problem, day: date, folder: Path) -> list[tuple[str, Path, int]]:

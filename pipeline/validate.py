@@ -5,6 +5,7 @@ Raw data are not changed: the stages after this one leave the quarantined days o
 
 import json
 import logging
+from collections.abc import Set
 from datetime import date
 from pathlib import Path
 
@@ -25,51 +26,74 @@ SMALLEST_SHARE_OF_MEDIAN = 0.25
 log = logging.getLogger(__name__)
 
 
-def check(spec: ProblemSpec, tables: dict[str, pd.DataFrame]) -> dict[str, list[str]]:
+def check(spec: ProblemSpec, partitions: raw.Partitions) -> dict[str, list[str]]:
     """Reasons against each partition, by day (ISO); an empty list is a good day."""
-    if raw.EVENTS not in tables or raw.LABELS not in tables:
-        raise DataError(f"a problem's data.py must give the tables {raw.EVENTS} and {raw.LABELS}; got {sorted(tables)}")
-    events, labels = tables[raw.EVENTS], tables[raw.LABELS]
-    days = sorted({day for table in tables.values() for day in table[raw.PARTITION].unique()})
-    events_of, labels_of = dict(list(events.groupby(raw.PARTITION))), dict(list(labels.groupby(raw.PARTITION)))
-    usual = float(events[raw.PARTITION].value_counts().median()) if len(events) else 0.0
-    none_of_these = events.iloc[:0], labels.iloc[:0]
-    return {
-        str(day): [
-            *check_events(spec, day, events_of.get(day, none_of_these[0]), usual),
-            *check_labels(spec, labels_of.get(day, none_of_these[1])),
+    for name in (raw.EVENTS, raw.LABELS):
+        if not any(name in tables for tables in partitions.values()):
+            raise DataError(f"a problem's data.py must give the tables {raw.EVENTS} and {raw.LABELS}; no day has {name}")
+    usual = float(np.median([len(tables.get(raw.EVENTS, ())) for tables in partitions.values()]))
+    out: dict[str, list[str]] = {}
+    seen: set[str] = set()  # ids of the good days so far
+    for day, tables in sorted(partitions.items()):
+        absent = [f"table {name} is absent" for name in (raw.EVENTS, raw.LABELS) if name not in tables]
+        out[day] = absent or [
+            *check_events(spec, date.fromisoformat(day), tables[raw.EVENTS], usual, seen),
+            *check_labels(spec, tables[raw.LABELS]),
         ]
-        for day in days
-    }
+        if not out[day]:
+            seen.update(tables[raw.EVENTS][spec.id])
+    return out
 
 
-def check_events(spec: ProblemSpec, day: date, events: pd.DataFrame, usual_rows: float) -> list[str]:
+def quarantined(spec: ProblemSpec, folder: Path) -> dict[str, list[str]]:
+    """The bad partitions of a folder, with reasons against each."""
+    bad = {day: reasons for day, reasons in check(spec, raw.by_day(folder)).items() if reasons}
+    for day, reasons in bad.items():
+        log.warning("partition %s is quarantined: %s", day, "; ".join(reasons))
+    return bad
+
+
+def check_events(
+    spec: ProblemSpec, day: date, events: pd.DataFrame, usual_rows: float, seen: Set[str] = frozenset()
+) -> list[str]:
+    """`seen`: ids of earlier days, which may not come again."""
     if len(events) < usual_rows * SMALLEST_SHARE_OF_MEDIAN or not len(events):
         return [f"{len(events)} events; a usual day has {usual_rows:.0f}"]
     absent = [name for name in spec.columns if name not in events.columns]
     absent += [offset_name(n) for n in spec.datetimes if offset_name(n) not in events.columns]
     if absent:
         return [f"columns are absent: {', '.join(absent)}"]
-    reasons = [reason for name in spec.columns if (reason := _check_column(spec, name, events[name]))]
+    reasons = [reason for name in spec.columns if (reason := _check_column(spec, name, events))]
     if repeated := int(events[spec.id].duplicated().sum()):
         reasons.append(f"{spec.id}: {repeated} ids occur more than once")
+    if old := int(events[spec.id].isin(seen).sum()):
+        reasons.append(f"{spec.id}: {old} ids are those of earlier days")
     if not reasons and (event_day(spec, from_frame(spec, events)) != np.datetime64(day)).any():
         reasons.append(f"{spec.time}: some events are not of {day}")
     return reasons
 
 
 def check_labels(spec: ProblemSpec, labels: pd.DataFrame) -> list[str]:
-    if spec.target not in labels.columns:
-        return [f"labels have no column {spec.target}"]
-    values = labels[spec.target]
-    wrong = int((~values.isin([0.0, 1.0])).sum())
-    return [f"{spec.target}: {wrong} labels are neither 0 nor 1"] if wrong else []
+    absent = [name for name in (spec.id, spec.target) if name not in labels.columns]
+    if absent:
+        return [f"labels have no column {', '.join(absent)}"]
+    reasons = []
+    if wrong := int((~labels[spec.target].isin([0.0, 1.0])).sum()):
+        reasons.append(f"{spec.target}: {wrong} labels are neither 0 nor 1")
+    if repeated := int(labels[spec.id].duplicated().sum()):
+        reasons.append(f"{spec.id}: {repeated} events are labelled more than once")
+    return reasons
 
 
-def _check_column(spec: ProblemSpec, name: str, values: pd.Series) -> str | None:
-    column = spec.columns[name]
+def _check_column(spec: ProblemSpec, name: str, events: pd.DataFrame) -> str | None:
+    column, values = spec.columns[name], events[name]
     if not column.optional and (gone := float(values.isna().mean())) > 0:
         return f"{name}: {gone:.1%} of the values are missing"
+    if column.type == "datetime":
+        if not pd.api.types.is_datetime64_dtype(values):
+            return f"{name}: expected UTC datetimes without a zone, got {values.dtype}"
+        if (events[offset_name(name)].isna() & values.notna()).any():
+            return f"{offset_name(name)}: some values are missing"
     if column.type == "number":
         if not pd.api.types.is_numeric_dtype(values):
             return f"{name}: expected numbers, got {values.dtype}"
@@ -82,13 +106,11 @@ def _check_column(spec: ProblemSpec, name: str, values: pd.Series) -> str | None
 
 def run() -> None:
     problem = load(params().problem)
-    result = check(problem.spec, raw.read(Path(lineage.RAW)))
-    bad = {day: reasons for day, reasons in result.items() if reasons}
-    for day, reasons in bad.items():
-        log.warning("partition %s is quarantined: %s", day, "; ".join(reasons))
-    log.info("%d partitions, %d quarantined", len(result), len(bad))
+    folder = Path(lineage.RAW)
+    bad, total = quarantined(problem.spec, folder), sum(1 for path in folder.iterdir() if path.is_dir())
+    log.info("%d partitions, %d quarantined", total, len(bad))
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps({"partitions": len(result), "quarantined": bad}, indent=1))
+    OUT.write_text(json.dumps({"partitions": total, "quarantined": bad}, indent=1))
 
 
 if __name__ == "__main__":
