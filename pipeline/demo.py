@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from core import database, decisions
 from core.errors import StackError
 from core.releases import Release
-from pipeline.airflow_api import AirflowApi, Run
+from pipeline.airflow_api import AirflowApi, Run, Task
 from pipeline.deploy.local import LocalTarget
 from pipeline.replay import Traffic, replay
 from pipeline.stack.stack import Stack
@@ -36,6 +36,7 @@ class Seen:
     traffic: dict[date, Traffic] = field(default_factory=dict)
     served: list[Release] = field(default_factory=list)
     retrainings: list[Run] = field(default_factory=list)
+    told: set[tuple[str, str]] = field(default_factory=set)  # (run, task) that ended
 
     @property
     def failures(self) -> list[str]:
@@ -54,13 +55,13 @@ class Demo:
         """The first life cycle as of `first`, then that many days of traffic, each followed by its night."""
         seen = Seen()
         self.say(f"[bold]{first}[/bold] first life cycle")
-        self._finish(LIFECYCLE, self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), verbose=True)
+        self._finish(LIFECYCLE, self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), seen)
         self._note_release(seen)
         for day in (first + timedelta(days=i) for i in range(days)):
             retraining = self._night(day, seen) if day > first else None
             self._day(day, seen)
             if retraining:
-                self._finish(LIFECYCLE, retraining.run_id, verbose=True)
+                self._finish(LIFECYCLE, retraining.run_id, seen)
                 self._note_release(seen)
         self._night(first + timedelta(days=days), seen, last=True)
         return seen
@@ -80,9 +81,9 @@ class Demo:
         run = self._triggered(before)
         seen.retrainings.append(run)
         if last:
-            self._finish(LIFECYCLE, run.run_id, verbose=True)
+            self._finish(LIFECYCLE, run.run_id, seen)
             return None
-        self._until_canary(run)
+        self._until_canary(run, seen)
         self._note_release(seen)
         return run
 
@@ -102,37 +103,30 @@ class Demo:
             time.sleep(0.5)
         raise StackError(f"the monitor asked for a retraining and Airflow started none in {timeout_s:.0f} s")
 
-    def _until_canary(self, run: Run, timeout_s: float = 300.0) -> None:
+    def _until_canary(self, run: Run, seen: Seen, timeout_s: float = 300.0) -> None:
         """Wait until the canary answers, or the run has ended without one."""
         deadline = time.monotonic() + timeout_s
-        done: set[str] = set()
         while time.monotonic() < deadline:
             tasks = self.airflow.tasks(LIFECYCLE, run.run_id)
-            done = self._tell(tasks, done)
+            for task in tasks:
+                self._tell(run.run_id, task, seen)
             states = {task.name: task.state for task in tasks}
-            if self.airflow.run(LIFECYCLE, run.run_id).state in ("success", "failed"):
-                return
-            if states.get("release") == "success":
+            if states.get("release") in ("success", "skipped", "failed", "upstream_failed"):
                 return
             self.stack.check()
             time.sleep(0.5)
         raise StackError(f"{run.run_id} did not reach its canary in {timeout_s:.0f} s")
 
-    def _tell(self, tasks: list[Any], done: set[str]) -> set[str]:
-        ended = {task.label: task for task in tasks if task.state in ("success", "failed", "skipped")}
-        for label in [label for label in ended if label not in done]:
-            task = ended[label]
-            self.say(f"  {escape(label):<24} {task.state} {task.seconds or 0:5.1f} s")
-        return done | set(ended)
+    def _tell(self, run_id: str, task: Task, seen: Seen) -> None:
+        """Say once that a task has ended."""
+        if task.state in ("success", "failed", "skipped") and (run_id, task.label) not in seen.told:
+            seen.told.add((run_id, task.label))
+            self.say(f"  {escape(f'{task.label:<24}')} {task.state} {task.seconds or 0:5.1f} s")
 
-    def _finish(self, dag: str, run_id: str, verbose: bool = False) -> None:
-        told: set[str] = set()
-
-        def tell(task: Any) -> None:
-            nonlocal told
-            told = self._tell([task], told)
-
-        self.airflow.wait(dag, run_id, on_change=tell if verbose else None, alive=self.stack.check)
+    def _finish(self, dag: str, run_id: str, seen: Seen | None = None) -> None:
+        """Wait for a run to end well, telling its tasks when `seen` is given."""
+        tell = (lambda task: self._tell(run_id, task, seen)) if seen else None
+        self.airflow.wait(dag, run_id, on_change=tell, alive=self.stack.check)
 
     def _note_release(self, seen: Seen) -> None:
         now = LocalTarget(self.stack.urls["serving"]).status()

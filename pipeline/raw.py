@@ -107,7 +107,9 @@ def read(folder: Path, leave_out: frozenset[str] = frozenset()) -> dict[str, pd.
 
 def by_day(folder: Path) -> Partitions:
     """Each partition of such a folder by itself: what is wrong with one does not touch the others."""
-    return {day.name: {p.stem: pq.read_table(p).to_pandas() for p in sorted(day.glob("*.parquet"))} for day in _days(folder)}
+    return {
+        day.name: {p.stem: pq.read_table(p).to_pandas() for p in sorted(day.glob("*.parquet"))} for day in _days(folder)
+    }
 
 
 def _path(row: Mapping[str, Any]) -> str:

@@ -30,7 +30,9 @@ def check(spec: ProblemSpec, partitions: raw.Partitions) -> dict[str, list[str]]
     """Reasons against each partition, by day (ISO); an empty list is a good day."""
     for name in (raw.EVENTS, raw.LABELS):
         if not any(name in tables for tables in partitions.values()):
-            raise DataError(f"a problem's data.py must give the tables {raw.EVENTS} and {raw.LABELS}; no day has {name}")
+            raise DataError(
+                f"a problem's data.py must give the tables {raw.EVENTS} and {raw.LABELS}; no day has {name}"
+            )
     usual = float(np.median([len(tables.get(raw.EVENTS, ())) for tables in partitions.values()]))
     out: dict[str, list[str]] = {}
     seen: set[str] = set()  # ids of the good days so far
