@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import timedelta
 
 from markupsafe import Markup
 
 from core.schema import ProblemSpec
+from pipeline.report import strips
+from pipeline.report.strips import Mark
 from pipeline.report.svg import Scale, Values, element, points, segments, ticks
 from pipeline.report.timeline import Day, answered_by
 from pipeline.report.words import interval, long_day, metric_name, number, percent, plural, short_day
 
-COLOURS = 6  # classes v0..v5 of the style sheet
-ROW, GAP, TITLE = 26, 16, 22  # heights in pixels
-SYMBOLS = {"ignore": "•", "retrain": "▲", "roll back": "▼"}
+GAP, TITLE = 16, 22  # heights in pixels
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,6 @@ class Panel:
     limits: list[float] = field(default_factory=list)
     height: int = 96
     floor: float | None = None
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What became of a challenger on a day."""
-
-    day: date
-    text: str
-    style: str
 
 
 def panels(days: Sequence[Day], spec: ProblemSpec) -> list[Panel]:
@@ -75,14 +66,7 @@ def draw(days: Sequence[Day], spec: ProblemSpec, marks: Sequence[Mark], names: M
     """`names`: version -> candidate, in the order that fixes the versions' colours."""
     left = 84 if width > 600 else 74
     x = Scale(-0.5, len(days) - 0.5, left, width - 8)
-    rows = [_decisions(days, x), _challengers(days, marks, x), _champions(days, names, x), _requests(days, names, x)]
-    parts, y = [], 0.0
-    for name, height, row in zip(
-        ("Decision", "Challenger", "Champion", "Requests"), (ROW, ROW, ROW, 44), rows, strict=True
-    ):
-        label = element("text", name, x=0, y=y + height / 2 + 4, class_="label")
-        parts += [label, element("g", row, transform=f"translate(0 {y:g})")]
-        y += height + 4
+    parts, y = strips.draw(days, marks, names, x)
     for panel in panels(days, spec):
         parts.append(element("g", _panel(panel, days, x, y + GAP), class_="panel"))
         y += GAP + TITLE + panel.height
@@ -94,59 +78,9 @@ def draw(days: Sequence[Day], spec: ProblemSpec, marks: Sequence[Mark], names: M
 def _stripes(days: Sequence[Day], x: Scale, height: float) -> Markup:
     """A line through all panels on each day that ended in more than "ignore"."""
     loud = [i for i, day in enumerate(days) if day.decision in ("retrain", "roll back")]
-    return Markup("").join(element("line", x1=x(i), x2=x(i), y1=ROW - 4, y2=height, class_="stripe") for i in loud)
-
-
-def _decisions(days: Sequence[Day], x: Scale) -> Markup:
     return Markup("").join(
-        element("text", SYMBOLS[d.decision], x=x(i), y=18, class_=f"symbol {d.decision.replace(' ', '-')}")
-        for i, d in enumerate(days)
-        if d.decision in SYMBOLS
+        element("line", x1=x(i), x2=x(i), y1=strips.ROW - 4, y2=height, class_="stripe") for i in loud
     )
-
-
-def _challengers(days: Sequence[Day], marks: Sequence[Mark], x: Scale) -> Markup:
-    place = {day.day: i for i, day in enumerate(days)}
-    texts: dict[int, list[Mark]] = {}
-    for mark in marks:
-        if mark.day in place:
-            texts.setdefault(place[mark.day], []).append(mark)
-    return Markup("").join(
-        element("text", mark.text, x=x(i), y=18 - 12 * (len(found) - 1 - n), class_=f"mark {mark.style}")
-        for i, found in texts.items()
-        for n, mark in enumerate(found[-2:])
-    )
-
-
-def _champions(days: Sequence[Day], names: Mapping[str, str], x: Scale) -> Markup:
-    parts, start = [], 0
-    for i in range(1, len(days) + 1):
-        if i < len(days) and days[i].champion == days[start].champion:
-            continue
-        champion = days[start].champion
-        if champion is not None:
-            wide = x(i - 0.5) - x(start - 0.5)
-            box = {"x": x(start - 0.5) + 1, "width": wide - 2, "y": 1, "height": ROW - 2, "rx": 4}
-            parts.append(element("rect", class_=f"period {_colour(champion, names)}", **box))
-            parts.append(
-                element("text", _fitting(champion, names, wide), x=x((start + i - 1) / 2), y=18, class_="inside")
-            )
-        start = i
-    return Markup("").join(parts)
-
-
-def _requests(days: Sequence[Day], names: Mapping[str, str], x: Scale) -> Markup:
-    """Bars of the day's requests, stacked by version."""
-    most = max((day.requests for day in days), default=0) or 1
-    half, parts = (x(1) - x(0)) * 0.36, []
-    for i, day in enumerate(days):
-        bottom = 44.0
-        for version, count in day.by_version.items():
-            height = 42 * count / most
-            bottom -= height
-            box = {"x": x(i) - half, "width": 2 * half, "y": bottom, "height": height}
-            parts.append(element("rect", class_=f"bar {_colour(version, names)}", **box))
-    return Markup("").join(parts)
 
 
 def _panel(panel: Panel, days: Sequence[Day], x: Scale, top: float) -> Markup:
@@ -229,13 +163,3 @@ def tooltip(day: Day) -> str:
         f"PSI of the prediction {number(e.get('prediction_psi'))}, drift share {percent(e.get('drift_share'))}",
     ]
     return "\n".join(lines)
-
-
-def _colour(version: str, names: Mapping[str, str]) -> str:
-    return f"v{list(names).index(version) % COLOURS}"
-
-
-def _fitting(version: str, names: Mapping[str, str], wide: float) -> str:
-    """The longest name of a version that fits into so many pixels, at 7 a letter."""
-    full = f"version {version} · {names[version]}"
-    return next((text for text in (full, f"{version} · {names[version]}") if 7 * len(text) < wide), version)

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from pipeline.report.cycles import Cycle
-from pipeline.report.plots import Mark
+from pipeline.report.strips import Mark
 from pipeline.report.timeline import Day
 from pipeline.report.words import long_day, moment, plural, sentence
 
@@ -60,7 +60,7 @@ def why(champion: str | None, events: Sequence["Event"], cycles: Sequence[Cycle]
     made = next((cycle for cycle in reversed(cycles) if cycle.version == champion), None)
     if made is None:
         return [sentence(last.reason)]
-    said = [f"Started by {made.trigger.split('; ')[0]}.", f"The gate: {made.reason}"]
+    said = [f"Its life cycle was started by {made.trigger.split('; ')[0]}.", f"The gate: {made.reason}"]
     return [*said, f"The canary: {last.reason}."] if last.before else said
 
 
@@ -83,8 +83,9 @@ def summary(days: Sequence[Day]) -> str:
     if not days:
         return "Nothing has been answered or decided yet."
     total, failed = sum(day.requests for day in days), sum(day.failed for day in days)
-    span = f"{long_day(days[0].day)} to {long_day(days[-1].day)}"
-    return f"{plural(total, 'request')} from {span}, {failed:,} failed."
+    first, last = long_day(days[0].day), long_day(days[-1].day)
+    span = f"from {first} to {last}" if len(days) > 1 else f"on {first}"
+    return f"{plural(total, 'request')} {span}, {failed:,} failed."
 
 
 def entries(events: Sequence["Event"], days: Sequence[Day]) -> list[Entry]:

@@ -61,7 +61,7 @@ def timeline(engine: Engine, spec: ProblemSpec) -> list[Day]:
 def table(days: Sequence[Day], spec: ProblemSpec) -> Table:
     """For a terminal of 100 columns."""
     caption = (
-        f"Drift (share of the columns), log loss (95 % interval) and |O−E| are of the {spec.monitor.window_days} days\n"
+        f"Drift (share of the columns), log loss (95 % interval) and |O−E| are of the {spec.monitor.window_days} days "
         "before, as that night's decision saw them."
     )
     made = Table(

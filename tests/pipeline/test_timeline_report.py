@@ -225,7 +225,7 @@ def test_the_page_tells_what_happened(
 ) -> None:
     text = written(tmp_path, engine, replaced, spec, {"duration": "6 min 41 s"})
     assert "Version 2 (tree) replaced version 1 (line) as champion on 2 April 2013." in text
-    assert "Started by the monitor: calibration is off." in text
+    assert "Its life cycle was started by the monitor: calibration is off." in text
     assert "120 requests from 1 April 2013 to 3 April 2013, 0 failed." in text
     for number in ("6 min 41 s", "0.361 [0.271, 0.451]", "0.081 ms", "66.8 kB", "3.5 s", "p99 0.081 ms of 5 ms a row"):
         assert number in text
