@@ -68,7 +68,7 @@ def check_events(
     reasons = [reason for name in spec.columns if (reason := _check_column(spec, name, events))]
     if repeated := int(events[spec.id].duplicated().sum()):
         reasons.append(f"{spec.id}: {repeated} ids occur more than once")
-    if old := int(events[spec.id].isin(seen).sum()):
+    if old := len(set(events[spec.id]) & seen):
         reasons.append(f"{spec.id}: {old} ids are those of earlier days")
     if not reasons and (event_day(spec, from_frame(spec, events)) != np.datetime64(day)).any():
         reasons.append(f"{spec.time}: some events are not of {day}")

@@ -1,7 +1,11 @@
 """A small problem without files of its own: three columns, a look-up, two features that matter."""
 
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from core.schema import ProblemSpec
 
@@ -24,7 +28,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "logistic": {"C": 0.1},
     "forest": {"n_estimators": 10, "min_samples_leaf": 20, "max_samples": 0.5},
     "hgb": {"max_iter": 20, "min_samples_leaf": 50, "early_stopping": False},
-    "mlp": {"hidden": [8], "embedding": 2, "epochs": 1},
+    "mlp": {"hidden": [8], "embedding": 2, "epochs": 3, "batch": 64, "learning_rate": 0.01},
 }
 
 
@@ -44,5 +48,30 @@ def spec(gate: Mapping[str, Any] | None = None, **more_columns: Any) -> ProblemS
             "slices": ["kind"],
             "gate": GATE | dict(gate or {}),
             "candidates": CANDIDATES,
+        }
+    )
+
+
+FIRST_DAY, DAYS, ROWS_A_DAY = date(2013, 4, 1), 24, 250
+AS_OF = FIRST_DAY + timedelta(days=DAYS)
+
+
+def frame(seed: int = 0, days: int = DAYS, rows_a_day: int = ROWS_A_DAY) -> pd.DataFrame:
+    """A table as from pipeline.features: half the truth is in `size` and `kind`; a tenth of the sizes is missing."""
+    rng = np.random.default_rng(seed)
+    n = days * rows_a_day
+    day = np.repeat(np.array([np.datetime64(FIRST_DAY) + d for d in range(days)]), rows_a_day).astype("datetime64[s]")
+    size, kind = rng.normal(50, 15, n).astype(np.float32), rng.choice(["red", "green", "blue"], n)
+    logit = (size - 55) / 8 + np.where(kind == "red", 1.0, 0.0) + np.repeat(rng.normal(0, 0.2, days), rows_a_day)
+    return pd.DataFrame(
+        {
+            "_id": [f"e{i}" for i in range(n)],
+            "_day": day,
+            "_known_on": day,
+            "late": (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.float32),
+            "size": np.where(rng.random(n) < 0.1, np.nan, size).astype(np.float32),
+            "rain": rng.exponential(1, n).astype(np.float32),
+            "kind": kind,
+            "who": rng.choice(["a", "b", "c", "d"], n),
         }
     )

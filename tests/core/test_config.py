@@ -38,7 +38,7 @@ def test_a_variable_like_no_other_lists_what_there_is(monkeypatch: pytest.Monkey
 
 def test_a_value_of_the_wrong_kind_names_key_and_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOP_POLL_S", "often")
-    with pytest.raises(ConfigError, match="poll_s: .*valid number.*'often'"):
+    with pytest.raises(ConfigError, match=r"poll_s: .*valid number.*'often'"):
         settings()
 
 
@@ -123,7 +123,7 @@ def test_a_typo_in_problem_yaml_names_the_key_the_value_and_what_was_expected(
 
 
 def test_a_problem_that_is_not_there_lists_those_that_are() -> None:
-    with pytest.raises(ConfigError, match="no problem 'fligths'.*flights"):
+    with pytest.raises(ConfigError, match=r"no problem 'fligths'.*flights"):
         load("fligths")
 
 

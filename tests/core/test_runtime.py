@@ -38,7 +38,7 @@ def test_a_graph_that_answers_nan_is_refused(tmp_path: Path) -> None:
     example = json.loads((made / EXAMPLE).read_text())
     example["inputs"]["size"] = [FAULT_ABOVE + 1] * 2
     (made / EXAMPLE).write_text(json.dumps(example))
-    with pytest.raises(ModelRefused, match="self-test: .*nan"):
+    with pytest.raises(ModelRefused, match=r"self-test: .*nan"):
         OnnxModel.load(made)
 
 
