@@ -93,6 +93,8 @@ def against_champion(gate: Gate, e: Evidence) -> Rule:
     """Paired by day, on the days of which the champion has seen no row either."""
     assert e.champion is not None
     name = "champion"
+    if bad := int((~np.isfinite(e.champion)).sum()):
+        return Rule(name, True, f"{bad} predictions of the champion are NaN or infinite")
     if e.digest == e.champion_digest or np.array_equal(e.challenger, e.champion):
         return Rule(name, False, "a tie: it is the champion's own model")
     blind = blind_days(e)
