@@ -19,8 +19,8 @@ COLUMNS: dict[str, Any] = {
 RAIN = {"keys": ["who"], "tolerance_h": 6, "feed": "live", "values": {"rain": {"description": "mm"}}}
 GATE = {"metric": "log_loss", "slice_floor": {"metric": "roc_auc", "floor": 0.55, "min_rows": 100}}
 FEATURES = {
-    "size": {"kind": "number", "monotone": 1},
-    "rain": {"kind": "number"},
+    "size": {"kind": "number"},
+    "rain": {"kind": "number", "monotone": 1},
     "kind": {"kind": "category"},
     "who": {"kind": "category"},
 }
