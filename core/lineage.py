@@ -160,7 +160,8 @@ def _lay_out(workspace: Path, params: Params, raw: Mapping[str, Any], before: Lo
     (workspace / "data").mkdir()
     (workspace / f"{RAW}.dvc").write_text(yaml.safe_dump({"outs": [{**raw, "path": Path(RAW).name}]}))
     if before:
-        (workspace / "dvc.lock").write_text(as_lock_file(before))
+        outs_only = {name: {"cmd": entry["cmd"], "outs": entry["outs"]} for name, entry in before.items()}
+        (workspace / "dvc.lock").write_text(as_lock_file(outs_only))  # all that is needed; DVC reads it a dozen times
     ours = str(Path(sys.executable).parent)
     if os.environ["PATH"].partition(os.pathsep)[0] != ours:
         os.environ["PATH"] = f"{ours}{os.pathsep}{os.environ['PATH']}"  # stages say `python`
