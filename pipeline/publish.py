@@ -25,8 +25,11 @@ def nightly(engine: Engine, problem: Problem, tables: dict[str, pd.DataFrame], a
 
 
 def between(frame: pd.DataFrame, since: np.datetime64, until: np.datetime64) -> pd.DataFrame:
-    """Rows that became available after `since`, up to and including `until`."""
-    return frame[(frame["available_at"] > since) & (frame["available_at"] <= until)]
+    """Rows that became available from `since` up to `until`, both included.
+
+    What is made at a cut-off comes from the partitions before it, what is observed at it from the one that it opens.
+    """
+    return frame[(frame["available_at"] >= since) & (frame["available_at"] <= until)]
 
 
 def write(engine: Engine, problem: Problem, name: str, frame: pd.DataFrame) -> int:
