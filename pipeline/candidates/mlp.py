@@ -25,7 +25,7 @@ from torch import nn
 
 from core.schema import Feature
 from pipeline.candidates import SEED
-from pipeline.candidates.sklearn_model import input_types, names
+from pipeline.candidates.sklearn_model import input_types, names, serialized
 
 OPSET = 17
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class TorchModel:
         network.ir_version = encoder.ir_version
         encoder = onnx.compose.add_prefix(encoder, "encoder_", rename_inputs=False, rename_outputs=False)
         whole = onnx.compose.merge_models(encoder, network, io_map=[(encoder.graph.output[0].name, "encoded")])
-        return bytes(whole.SerializeToString())
+        return serialized(whole)
 
 
 def mlp(

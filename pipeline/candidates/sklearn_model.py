@@ -29,8 +29,15 @@ class SklearnModel:
         from skl2onnx import to_onnx
 
         types = input_types(self.features)
-        graph = to_onnx(self.pipeline, initial_types=types, options={"zipmap": False}, target_opset=17)
-        return bytes(graph.SerializeToString())
+        return serialized(to_onnx(self.pipeline, initial_types=types, options={"zipmap": False}, target_opset=17))
+
+
+def serialized(graph: Any) -> bytes:
+    """The same bytes for the same graph: skl2onnx lists operator sets in the order of a Python set."""
+    opsets = sorted(graph.opset_import, key=lambda opset: str(opset.domain))
+    del graph.opset_import[:]
+    graph.opset_import.extend(opsets)
+    return bytes(graph.SerializeToString(deterministic=True))
 
 
 def input_types(features: Mapping[str, Feature]) -> list[tuple[str, Any]]:
