@@ -46,11 +46,12 @@ test: $(READY)  ## run the tests
 	@$(BIN)/pytest -q
 
 .PHONY: check
-check: $(READY)  ## lint, formatting, types, direction of the imports
+check: $(READY)  ## lint, formatting, types, direction of the imports, docs
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/pytest -q tests/docs
 
 .PHONY: format
 format: $(READY)  ## format the code and sort its imports

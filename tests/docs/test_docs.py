@@ -1,0 +1,73 @@
+"""The documentation says what is true: links, commands, paths and examples are looked up in the code."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.config import ROOT
+from pipeline.cli import app
+from pipeline.commands.data import app as data_app
+from problems import load
+
+PAGES = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md")] + sorted(
+    (ROOT / "docs").rglob("*.md")
+)
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|\$ )make (?:[A-Z_]+=\S+ )?([a-z]+)", page.read_text()))
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_loop_commands_that_are_named_exist(page: Path) -> None:
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback} | {"data"}
+    data = {command.callback.__name__ for command in data_app.registered_commands if command.callback}
+    for words in re.findall(r"(?:`|bin/)loop ([a-z]+)(?: ([a-z]+))?", page.read_text()):
+        assert words[0] in known, words
+        if words[0] == "data":
+            assert words[1] in data, words
+
+
+def test_the_tree_in_the_readme_exists() -> None:
+    tree = re.search(r"## The tree\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert tree
+    for line in tree[1].splitlines():
+        assert (ROOT / line.split()[0]).exists(), line
+
+
+def test_three_commands_stand_within_the_first_25_lines() -> None:
+    assert len(re.findall(r"^\$ make \w+", "\n".join(README.splitlines()[:25]), re.MULTILINE)) >= 3
+
+
+def test_the_example_request_is_valid() -> None:
+    from serving.schemas import row_model
+
+    body = re.search(r"-d '(\{.*?\})'", README, re.DOTALL)
+    assert body
+    row_model(load("flights").spec).model_validate_json(json.dumps(json.loads(body[1])))
+
+
+def test_decisions_are_short() -> None:
+    for page in sorted((ROOT / "docs" / "adr").glob("*.md")):
+        assert len(page.read_text().splitlines()) <= 30, page.name
+
+
+def test_loop_starts_without_the_heavy_packages() -> None:
+    heavy = "('mlflow', 'torch', 'evidently', 'airflow', 'pandas')"
+    code = f"import sys, pipeline.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
