@@ -9,13 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
 from sqlalchemy import Engine
 
 from core import database, decisions
+from core.config import Settings
 from core.errors import StackError
 from core.releases import Release
 from pipeline.airflow_api import AirflowApi, Run, Task
@@ -136,9 +136,11 @@ class Demo:
             self.say(f"  [green]served: champion version {now.champion}{canary}[/green]")
 
 
-def clean(home: Path) -> None:
-    """Forget an earlier demo. Its folder is the demo's own."""
-    shutil.rmtree(home, ignore_errors=True)
+def clean(given: Settings) -> None:
+    """Forget an earlier demo: its folder is the demo's own. Raises StackError while one runs."""
+    if Stack(given).is_running():
+        raise StackError(f"a demo is running in {given.home}; wait for it, or stop it with Ctrl-C where it runs")
+    shutil.rmtree(given.home, ignore_errors=True)
 
 
 def missing(seen: Seen, made: list[dict[str, Any]], events: list[Any], days: int) -> list[str]:

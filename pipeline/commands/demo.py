@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from core.errors import ConfigError
 from pipeline.commands.console import complaints, out
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from core.config import Settings
     from core.registry import Registry
     from pipeline.demo import Demo, Seen
-
-FOLDER = ".loop/demo"
+    from pipeline.stack.stack import Stack
+    from problems import Problem
 
 
 def demo() -> None:
@@ -27,36 +28,50 @@ def demo() -> None:
     from pipeline.stack.stack import Stack
     from problems import load
 
-    problem = load()
+    problem, given = load(), _settings()
     if problem.spec.demo is None:
-        complaints.print(f"problems/{problem.spec.name}/problem.yaml has no demo: {{first_day, days}}", style="red")
-        raise typer.Exit(1)
-    given = _settings()
-    driver.clean(given.home)
+        raise ConfigError(f"problems/{problem.spec.name}/problem.yaml has no demo: {{first_day, days}}")
+    driver.clean(given)
     started = time.monotonic()
     out.print(f"Starting Airflow, MLflow and the model server in {given.home}")
     with Stack(given, progress=_healthy) as stack, MemorySampler(lambda: [*stack.pids, os.getpid()]) as memory:
         os.environ.update(stack.env)
-        with stack.airflow() as airflow:
-            for dag in (driver.LIFECYCLE, driver.MONITOR):
-                airflow.unpause(dag)
-            player = driver.Demo(stack, problem, driver.open_engine(stack), airflow, _say(started))
-            seen = player.play(problem.spec.demo.first_day, problem.spec.demo.days)
-        registry = Registry(stack.urls["mlflow"], problem.spec.name)
-        report = _report(player, registry, time.monotonic() - started, memory.peak_bytes)
-        lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo.days)
+        try:
+            player, seen = _play(stack, problem, started)
+            registry = Registry(stack.urls["mlflow"], problem.spec.name)
+            report = _report(player, registry, time.monotonic() - started, memory.peak_bytes)
+            lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo.days)
+        finally:
+            out.print("Stopping what was started")
     _conclude(seen, lacking, report, time.monotonic() - started, memory.peak_bytes)
 
 
+def _play(stack: "Stack", problem: "Problem", started: float) -> "tuple[Demo, Seen]":
+    from pipeline import demo as driver
+
+    assert problem.spec.demo is not None
+    with stack.airflow() as airflow:
+        for dag in (driver.LIFECYCLE, driver.MONITOR):
+            airflow.unpause(dag)
+        player = driver.Demo(stack, problem, driver.open_engine(stack), airflow, _say(started))
+        return player, player.play(problem.spec.demo.first_day, problem.spec.demo.days)
+
+
 def _settings() -> "Settings":
-    """This checkout's settings, in the demo's own folder; no nightly run falls into the next hours."""
+    """The demo's own folder, store and remote, whatever the environment says; no nightly run in the next hours."""
     from datetime import UTC, datetime, timedelta
-    from pathlib import Path
 
-    from core.config import settings
+    from core.config import ROOT, settings
 
-    far = datetime.now(UTC) + timedelta(hours=12)
-    own = {"home": Path(FOLDER), "nightly": f"0 {far.hour} * * *", "nightly_monitor": f"30 {far.hour} * * *"}
+    home, hour = ROOT / ".loop" / "demo", (datetime.now(UTC) + timedelta(hours=12)).hour
+    own = {
+        "home": home,
+        "database_url": f"sqlite:///{home}/loop.db",
+        "dvc_remote": str(home / "remote"),
+        "reports": str(home / "reports"),
+        "nightly": f"0 {hour} * * *",
+        "nightly_monitor": f"30 {hour} * * *",
+    }
     return settings().model_copy(update=own)
 
 
