@@ -37,13 +37,17 @@ def pytest_sessionfinish() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
 
 
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test has its own LOOP_HOME, and no `.env` is read."""
+@pytest.fixture(autouse=True, scope="session")
+def _no_env_file() -> None:
+    """The developer's `.env` is not read."""
     from core.config import Settings
 
+    Settings.model_config["env_file"] = None
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOP_HOME", str(tmp_path / "home"))
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
 
 
 @pytest.fixture(scope="session")

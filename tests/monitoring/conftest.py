@@ -1,9 +1,8 @@
 """A small problem with two features, and live predictions drawn from a model that is right unless told otherwise."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,8 +47,10 @@ def problem() -> Problem:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    return connect(f"sqlite:///{tmp_path / 'loop.db'}")
+def engine(store_url: str) -> Iterator[Engine]:
+    engine = connect(store_url)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,186 @@
+"""Both DAGs, really run: what they are, what they did to the registry, the store and the server."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core import decisions, lineage, predictions
+from core.config import ROOT
+from core.database import connect
+from core.releases import Release
+from pipeline.datasets import restore
+from tests.dags.conftest import Played
+
+
+def stages_of_dvc_yaml() -> dict[str, dict[str, Any]]:
+    return dict(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+
+
+def upstream(tasks: dict[str, list[str]], name: str) -> set[str]:
+    """Every task before this one."""
+    direct = set(tasks[name])
+    return direct.union(*(upstream(tasks, before) for before in direct))
+
+
+# what they are --------------------------------------------------------------------------------------------------------
+
+
+def test_the_dags_are_parsed_without_error_and_without_heavy_imports(played: Played) -> None:
+    assert played.seen["errors"] == {}
+    assert set(played.seen["dags"]) == {"lifecycle", "monitor"}
+    assert played.seen["heavy"] == []
+
+
+def test_the_tasks_between_ingest_and_register_are_the_stages_of_dvc_yaml(played: Played) -> None:
+    tasks = played.seen["dags"]["lifecycle"]["tasks"]
+    assert upstream(tasks, "register") - upstream(tasks, "ingest") - {"ingest"} == set(stages_of_dvc_yaml())
+
+
+def test_a_stage_runs_after_the_stages_whose_outputs_it_reads(played: Played) -> None:
+    tasks, stages = played.seen["dags"]["lifecycle"]["tasks"], stages_of_dvc_yaml()
+    outs = {str(out).partition("/${item")[0]: name for name, stage in stages.items() for out in stage["outs"]}
+    edges = {(outs[dep], name) for name, stage in stages.items() for dep in stage["deps"] if dep in outs}
+    assert ("train", "evaluate") in edges
+    assert all(before in upstream(tasks, name) for before, name in edges)
+
+
+def test_the_life_cycle_runs_nightly_or_when_the_monitor_asks_one_at_a_time(played: Played) -> None:
+    lifecycle, monitor = played.seen["dags"]["lifecycle"], played.seen["dags"]["monitor"]
+    assert (lifecycle["assets"], lifecycle["cron"]) == (["retrain"], "Asset or 0 4 * * *")
+    assert (monitor["assets"], monitor["cron"]) == ([], "30 4 * * *")
+    for dag in (lifecycle, monitor):
+        assert (dag["max_active_runs"], dag["catchup"], dag["retries"]) == (1, False, [2])
+
+
+# the first life cycle -------------------------------------------------------------------------------------------------
+
+
+def test_a_first_life_cycle_ends_with_a_champion_that_is_served(played: Played) -> None:
+    assert played.seen["first"]["state"] == "success"
+    assert set(played.seen["first"]["tasks"].values()) == {"success"}
+    first = played.registry.history()[0]
+    assert (first.action, first.version, first.before, first.finished) == ("promote", "1", None, True)
+    assert first.actor == f"lifecycle {played.seen['first']['id']}"
+    assert first.evidence["outcome"] == "promote"
+    assert {rule["name"] for rule in first.evidence["rules"]} >= {"parity", "blind", "days", "calibration", "baseline"}
+
+
+def test_a_retried_registration_gives_one_version_and_not_two(played: Played) -> None:
+    again = played.seen["again"]
+    assert again["version"] == again["before"] == "1"
+    assert again["release"] == {"champion": "1", "challenger": None, "percent": 0.0}
+    assert again["stages"] == ["evaluate", "features", "refit", "train@hgb", "train@logistic", "validate"]
+
+
+def test_a_life_cycle_leaves_a_run_with_one_below_it_for_each_candidate(played: Played) -> None:
+    registry = played.registry
+    run = next(one for one in registry.lifecycles() if one.tags["loop.lifecycle"] == played.seen["first"]["id"])
+    assert run.verdict["outcome"] == "promote"
+    assert set(run.comparison["cost"]) == {"logistic", "hgb"}
+    tags = registry.tags("1")
+    assert tags["candidate"] == run.comparison["winner"] == run.tags["winner"]
+    assert (tags["as_of"], tags["revision"]) == ("2013-02-06", "a revision")
+    client = registry._client
+    (experiment,) = client.search_experiments(filter_string="name = 'flights'")
+    below = client.search_runs([experiment.experiment_id], f"tags.mlflow.parentRunId = '{run.run}'")
+    assert sorted(one.data.tags["loop.candidate"] for one in below) == ["hgb", "logistic"]
+    for one in below:
+        assert one.data.params
+        assert {"log_loss", "log_loss_low", "log_loss_high", "roc_auc", "fit_s", "p99_ms", "bytes"} <= set(
+            one.data.metrics
+        )
+    winner = next(one for one in below if one.data.tags["winner"] == "true")
+    assert "slice/origin/JFK/roc_auc" in winner.data.metrics
+
+
+def test_a_version_brings_back_the_data_it_was_trained_on(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOP_HOME", str(played.given.home))
+    monkeypatch.setenv("LOOP_MLFLOW_URL", played.given.mlflow_url)
+    assert restore("1", tmp_path / "back") == played.registry.tags("1")["data_version"]
+    assert len(list((tmp_path / "back/data/raw").iterdir())) == 36
+    locks = lineage.from_lock_file((tmp_path / "back/dvc.lock").read_text())
+    assert lineage.raw_entry(locks)["nfiles"] == 4 * 36
+
+
+def test_the_same_night_once_more_is_a_tie_that_releases_nothing(played: Played) -> None:
+    states = played.seen["nightly"]["tasks"]
+    assert played.seen["nightly"]["state"] == "success"
+    assert {name for name, state in states.items() if state == "skipped"} == {"release", "canary", "promote", "deploy"}
+    run = next(o for o in played.registry.lifecycles() if o.tags["loop.lifecycle"] == played.seen["nightly"]["id"])
+    assert (run.verdict["outcome"], run.verdict["version"]) == ("keep", "1")
+    assert run.verdict["reason"] == "a tie: it is the champion's own model"
+
+
+# monitoring -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_calm_day_is_decided_and_asks_for_nothing(played: Played) -> None:
+    assert played.seen["traffic"]["failures"] == []
+    assert played.seen["calm"]["tasks"] == {
+        "plan": "success",
+        "ingest": "success",
+        "decide": "success",
+        "act": "skipped",
+    }
+    engine = connect(played.given.store_url)
+    first, last = decisions.history(engine, "flights")
+    assert (first["as_of"], first["decision"], first["champion"]) == (date(2013, 2, 7), "ignore", "1")
+    assert (last["as_of"], last["decision"], last["champion"]) == (date(2013, 3, 8), "retrain", "1")
+    assert Path(first["report"]).exists()
+    engine.dispose()
+
+
+def test_a_day_s_labels_matured_by_the_next_night(played: Played) -> None:
+    engine = connect(played.given.store_url)
+    day = date(2013, 2, 6)
+    answered = predictions.live(engine, "flights", day, day, known_before=date(2013, 2, 7))
+    assert len(answered) == played.seen["traffic"]["rows"]
+    assert sum(row["outcome"] is not None for row in answered) > 0.8 * len(answered)
+    engine.dispose()
+
+
+def test_a_retrain_decision_updates_the_asset_with_its_day_and_reasons(played: Played) -> None:
+    (event,) = played.seen["events"]
+    assert event["asset"] == "retrain"
+    assert event["extra"]["as_of"] == "2013-03-08"
+    assert event["extra"]["reasons"][0] == "the champion's training data end 31 days ago, limit 28"
+
+
+# the second life cycle ------------------------------------------------------------------------------------------------
+
+
+def test_a_challenger_goes_through_gate_and_canary_and_becomes_champion(played: Played) -> None:
+    assert set(played.seen["second"]["tasks"].values()) == {"success"}
+    events = played.registry.history()
+    assert [(event.action, event.version, event.before) for event in events] == [
+        ("promote", "1", None),
+        ("canary", "2", "1"),
+        ("promote", "2", "1"),
+    ]
+    assert "against the champion over 7 days" in events[1].reason
+    assert events[2].evidence["canary"]["requests"] >= 50
+    assert events[2].evidence["canary"]["errors"] == 0
+    assert played.registry.release() == Release("2", None)
+    assert played.registry.previous_champion() == "1"
+    assert played.server.get("/release").json()["champion"] == "2"
+
+
+def test_entities_stuck_to_their_version_while_the_canary_ran(played: Played) -> None:
+    engine = connect(played.given.store_url)
+    rows = predictions.live(engine, "flights", date(2013, 3, 8), date(2013, 3, 8), known_before=date(2013, 3, 8))
+    engine.dispose()
+    assert {row["error"] for row in rows} == {None}
+    canary, event = played.registry.history()[1:]
+    during = [row for row in rows if canary.at + 5 < row["served_at"] < event.at]
+    by_entity: dict[str, set[str]] = {}
+    for row in during:
+        by_entity.setdefault(row["entity"], set()).add(row["role"])
+    assert not [entity for entity, roles in by_entity.items() if len(roles) > 1]
+    canaries = [row for row in rows if row["role"] == "canary"]
+    assert {row["model_version"] for row in canaries} == {"2"}
+    assert len(canaries) < len(rows) / 2
