@@ -14,6 +14,8 @@ from core.releases import Release
 from pipeline.datasets import restore
 from tests.dags.conftest import Played
 
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole play
+
 
 def stages_of_dvc_yaml() -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
