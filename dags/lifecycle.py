@@ -20,17 +20,10 @@ NIGHTLY = CronTriggerTimetable(settings().nightly, timezone="UTC")
 
 
 @task
-def plan(**context: Any) -> dict[str, Any]:
-    from pipeline.schedule import lifecycle_job
+def ingest(**context: Any) -> dict[str, Any]:
+    from pipeline import daily, schedule
 
-    return lifecycle_job(context)
-
-
-@task
-def ingest(job: Any) -> dict[str, Any]:
-    from pipeline import daily
-
-    return daily.ingest_window(job)
+    return daily.ingest_window(schedule.lifecycle_job(context))
 
 
 @task
@@ -96,7 +89,7 @@ def deploy(champion: Any) -> str | None:
     tags=["closed-loop"],
 )
 def lifecycle() -> None:
-    job = ingest(plan())
+    job = ingest()
     validated = stage.override(task_id="validate")("validate", job, [])
     featured = stage.override(task_id="features")("features", job, [validated])
     data = [validated, featured]

