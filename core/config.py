@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     airflow_port: int | None = Field(None, description="Port of Airflow's API and pages. Default: 8080, or a free one.")
     mlflow_port: int | None = Field(None, description="Port of MLflow. Default: 5001, or a free one.")
     serving_port: int | None = Field(None, description="Port of the model server. Default: 8000, or a free one.")
-    nightly: str = Field("0 4 * * *", description="Cron expression (UTC) of the nightly life cycle.")
-    nightly_monitor: str = Field("30 4 * * *", description="Cron expression (UTC) of the nightly monitoring.")
+    nightly_monitor: str = Field("15 4 * * *", description="When the night is judged: cron, the problem's time zone.")
+    nightly: str = Field("45 4 * * *", description="When the life cycle runs: likewise; both after the cut-off.")
     revision: str = Field("", description="Code revision to record. Default: what git says of this checkout.")
     poll_s: float = Field(1.0, gt=0, description="Seconds between the server's looks at registry and online store.")
 

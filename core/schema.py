@@ -76,6 +76,7 @@ class SliceFloor(Frozen):
 class Gate(Frozen):
     metric: Literal["log_loss", "brier"] = Field(description="The primary metric: a loss, lower is better.")
     worse_t: float = Field(1.0, description="Worse when the paired t statistic over days reaches this.")
+    better_t: float = Field(1.0, description="How credibly a first champion must beat the trivial baseline: paired t.")
     min_days: int = Field(5, gt=1, description="Days that neither model was trained on.")
     calibration_max: float = Field(0.05, description="|observed - expected| that is always acceptable.")
     calibration_slack: float = Field(0.02, description="Beyond it, how much worse than the incumbent is acceptable.")

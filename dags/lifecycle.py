@@ -14,9 +14,10 @@ from airflow.timetables.trigger import CronTriggerTimetable
 
 from core.config import ROOT, params, settings
 from dags.assets import RETRAIN
+from problems import load
 
 LABEL = "{{ task.op_kwargs['stage'] }}"
-NIGHTLY = CronTriggerTimetable(settings().nightly, timezone="UTC")
+NIGHTLY = CronTriggerTimetable(settings().nightly, timezone=load().spec.clock.timezone)
 
 
 @task

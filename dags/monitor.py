@@ -12,6 +12,7 @@ from airflow.timetables.trigger import CronTriggerTimetable
 
 from core.config import settings
 from dags.assets import RETRAIN
+from problems import load
 
 
 @task
@@ -41,7 +42,7 @@ def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
 
 
 @dag(
-    schedule=CronTriggerTimetable(settings().nightly_monitor, timezone="UTC"),
+    schedule=CronTriggerTimetable(settings().nightly_monitor, timezone=load().spec.clock.timezone),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},

@@ -14,6 +14,7 @@ import pandas as pd
 from core import lineage, logs
 from core.columns import Columns, event_day, from_frame
 from core.config import params
+from core.errors import DataError
 from core.lookups import Lookup, join, joined_key, model_inputs
 from core.schema import ProblemSpec
 from pipeline import raw
@@ -67,7 +68,10 @@ def training_rows(frame: pd.DataFrame, until: date) -> pd.DataFrame:
 def holdout_rows(spec: ProblemSpec, frame: pd.DataFrame, as_of: date) -> pd.DataFrame:
     """The time-later rows on which candidates and champion are compared."""
     start, end = pd.Timestamp(holdout_start(spec, as_of)), pd.Timestamp(as_of)
-    return frame[(frame[DAY] >= start) & (frame[DAY] < end) & (frame[KNOWN_ON] < end)].reset_index(drop=True)
+    rows = frame[(frame[DAY] >= start) & (frame[DAY] < end) & (frame[KNOWN_ON] < end)].reset_index(drop=True)
+    if not len(rows):
+        raise DataError(f"no labelled event from {start.date()} to {as_of}; is every day of the holdout quarantined?")
+    return rows
 
 
 def _lookup(spec: ProblemSpec, name: str, frame: pd.DataFrame) -> Lookup:

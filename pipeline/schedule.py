@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from core.clock import replayed
 from problems import load
@@ -25,8 +26,8 @@ def monitor_job(context: Mapping[str, Any]) -> dict[str, Any]:
 def _day(context: Mapping[str, Any]) -> str:
     asked: str | None = context["params"]["as_of"]
     run = context["dag_run"]
-    moment = run.logical_date or run.run_after
-    return asked or replayed(load().spec.clock, moment.date()).isoformat()
+    moment, clock = run.logical_date or run.run_after, load().spec.clock
+    return asked or replayed(clock, moment.astimezone(ZoneInfo(clock.timezone)).date()).isoformat()
 
 
 def _job(context: Mapping[str, Any], as_of: str, reason: str) -> dict[str, Any]:

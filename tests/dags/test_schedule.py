@@ -14,13 +14,13 @@ ASKED = {"as_of": "2013-04-20", "reasons": ["calibration is off", "it rains"]}
 def context(
     as_of: str | None = None, logical: datetime | None = None, events: list[dict[str, Any]] | None = None
 ) -> Any:
-    run = SimpleNamespace(run_id="run 1", logical_date=logical, run_after=datetime(2026, 11, 21, 4, tzinfo=UTC))
+    run = SimpleNamespace(run_id="run 1", logical_date=logical, run_after=datetime(2026, 11, 21, 9, 45, tzinfo=UTC))
     happened = {"an asset": [SimpleNamespace(extra=extra) for extra in events or []]}
     return {"params": {"as_of": as_of}, "dag_run": run, "triggering_asset_events": happened}
 
 
 def test_a_nightly_run_is_about_its_logical_date_in_the_year_that_is_replayed() -> None:
-    job = lifecycle_job(context(logical=datetime(2028, 2, 29, 4, tzinfo=UTC)))
+    job = lifecycle_job(context(logical=datetime(2028, 3, 1, 4, 45, tzinfo=UTC)))  # still February in New York
     assert job == {"lifecycle": "run 1", "as_of": "2013-02-28", "reason": "nightly"}
 
 
