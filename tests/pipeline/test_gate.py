@@ -123,6 +123,7 @@ def test_a_challenger_with_shuffled_labels_is_blocked(first: bool, champion: Mod
     verdict = judge(SPEC, evidence(fitted(tmp_path / "m", "hgb", shuffled), None if first else champion))
     assert verdict.outcome == "block"
     assert {"baseline", "slices"} & set(broken(verdict))
+    assert not first or "baseline" in broken(verdict)
     assert "trivial baseline" in verdict.reason or "roc_auc below 0.55" in verdict.reason
 
 
