@@ -52,7 +52,7 @@ def test_a_stage_runs_after_the_stages_whose_outputs_it_reads(played: Played) ->
 def test_the_life_cycle_runs_nightly_or_when_the_monitor_asks_one_at_a_time(played: Played) -> None:
     lifecycle, monitor = played.seen["dags"]["lifecycle"], played.seen["dags"]["monitor"]
     assert (lifecycle["assets"], lifecycle["cron"]) == (["retrain"], "Asset or 45 4 * * *")
-    assert (monitor["assets"], monitor["cron"]) == ([], "30 4 * * *")
+    assert (monitor["assets"], monitor["cron"]) == ([], "15 4 * * *")
     for dag in (lifecycle, monitor):
         assert (dag["max_active_runs"], dag["catchup"], dag["retries"]) == (1, False, [2])
 
