@@ -1,4 +1,4 @@
-"""What a night brings in: partitions, its look-ups in the online store, and the labels that have matured.
+"""What a night brings in: partitions, look-ups in the online store, and the labels that have matured.
 
 The look-ups of a day and the labels of the predictions both come from the last partitions; nothing is trained here.
 """

@@ -31,7 +31,7 @@ def release(job: Job, version: str, verdict: Mapping[str, Any]) -> dict[str, Any
 
 
 def finish(job: Job, version: str, judgement: Mapping[str, Any]) -> str | None:
-    """End the canary: promote or abort, then see the server agree. Returns the champion."""
+    """End the canary: promote or abort. Returns the champion; seeing it served is the next step (deploy)."""
     given, spec = settings(), load().spec
     registry = Registry(given.mlflow_url, spec.name)
     act = registry.promote if judgement["state"] == "promote" else registry.keep_out
