@@ -77,8 +77,9 @@ def live(engine: Engine, problem: str, first: date, last: date, known_before: da
 
 
 def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
-    """Predictions (errors too) served since that time: model_version, role, score, error, latency_ms."""
-    wanted = (PREDICTIONS.c[name] for name in ("model_version", "role", "score", "error", "latency_ms"))
+    """Predictions (errors too) since that time: model_version, role, score, error, latency_ms, served_at."""
+    names = ("model_version", "role", "score", "error", "latency_ms", "served_at")
+    wanted = (PREDICTIONS.c[name] for name in names)
     query = select(*wanted).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]

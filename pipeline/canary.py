@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
+from scipy import stats
 
 from core import database, predictions
 from core.config import settings
@@ -16,6 +17,8 @@ from core.schema import ProblemSpec
 from problems import load
 
 EARLY_ERRORS = 5  # so many failures are enough to abort before the canary has its full number of requests
+SLOW_SHARE = 0.01  # of the champion's requests are slower than its 99th percentile, by definition
+CHANCE = 0.001  # a finding that chance alone would give as seldom as this is the canary's own
 
 
 @dataclass(frozen=True)
@@ -50,21 +53,40 @@ def judge(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]], version: str, wa
     if not canary["requests"]:
         return Judgement("promote", f"no traffic in {waited_min:.0f} min: promoted on the gate's evidence alone", seen)
     slow = max(spec.gate.latency_p99_ms, limits.max_latency_ratio * (champion["p99_ms"] or 0))
-    if canary["p99_ms"] > slow:
-        return Judgement("abort", f"p99 {canary['p99_ms']:.1f} ms, allowed {slow:.1f} ms", seen)
-    shift = abs(canary["mean"] - champion["mean"]) if champion["requests"] else 0.0
-    if shift > limits.max_shift:
+    times = _latencies(mine)
+    late_ones = int((times > slow).sum())
+    if stats.binom.sf(late_ones - 1, len(times), SLOW_SHARE) < CHANCE:
+        return Judgement("abort", f"{late_ones} of {len(times)} requests took more than {slow:.1f} ms a row", seen)
+    shift, error = _shift(mine, others)
+    if shift - float(stats.norm.isf(CHANCE / 2)) * error > limits.max_shift:
         return Judgement("abort", f"mean prediction moved by {shift:.3f}, allowed {limits.max_shift:g}", seen)
     good = f"{canary['requests']} requests, {canary['errors']} errors, mean prediction moved by {shift:.3f}"
     return Judgement("promote", good, seen)
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    scores = [row["score"] for row in rows if row["error"] is None]
-    times = [row["latency_ms"] for row in rows if row["error"] is None]
+    scores, times = _scores(rows), _latencies(rows)
     return {
         "requests": len(rows),
         "errors": len(rows) - len(scores),
-        "mean": float(np.mean(scores)) if scores else 0.0,
-        "p99_ms": float(np.percentile(times, 99)) if times else 0.0,
+        "mean": float(np.mean(scores)) if len(scores) else 0.0,
+        "p99_ms": float(np.percentile(times, 99)) if len(times) else 0.0,
     }
+
+
+def _scores(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    return np.array([row["score"] for row in rows if row["error"] is None], np.float64)
+
+
+def _latencies(rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """One value a request, in ms a row: the rows of a batch were timed together."""
+    answered = {(row["model_version"], row["served_at"]): row["latency_ms"] for row in rows if row["error"] is None}
+    return np.array(list(answered.values()), np.float64)
+
+
+def _shift(mine: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """|mean prediction of the canary - of the champion| and its standard error; 0 without champion traffic."""
+    a, b = _scores(mine), _scores(others)
+    if not len(b):
+        return 0.0, 0.0
+    return abs(float(a.mean() - b.mean())), float(np.sqrt(a.var() / len(a) + b.var() / len(b)))

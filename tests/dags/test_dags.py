@@ -162,7 +162,7 @@ def test_a_challenger_goes_through_gate_and_canary_and_becomes_champion(played: 
         ("promote", "1", None),
         ("canary", "2", "1"),
         ("promote", "2", "1"),
-    ]
+    ], [event.reason for event in events]
     assert "against the champion over 7 days" in events[1].reason
     assert events[2].evidence["canary"]["requests"] >= 50
     assert events[2].evidence["canary"]["errors"] == 0

@@ -13,7 +13,8 @@ SPEC = spec()  # 50 requests, 30 minutes, 1 % errors, 3 times the latency, a shi
 
 def answers(version: str, good: int, failed: int = 0, score: float = 0.3, ms: float = 0.1) -> list[dict[str, Any]]:
     row = {"model_version": version, "role": "canary" if version == "2" else "champion", "latency_ms": ms}
-    return [row | {"score": score, "error": None}] * good + [row | {"score": None, "error": "it broke"}] * failed
+    each = [{"score": score, "error": None}] * good + [{"score": None, "error": "it broke"}] * failed
+    return [row | one | {"served_at": float(i)} for i, one in enumerate(each)]
 
 
 def verdict(waited_min: float = 1.0, champion: dict[str, Any] | None = None, **canary: Any) -> Judgement:
@@ -50,8 +51,23 @@ def test_an_error_within_what_is_allowed_is_allowed() -> None:
 def test_a_slow_canary_is_aborted_when_it_is_slow_beside_the_champion_and_the_budget() -> None:
     assert verdict(good=50, ms=4.9).state == "promote"  # 49 times the champion's, within the gate's budget
     found = verdict(good=50, ms=5.1)
-    assert (found.state, found.reason) == ("abort", "p99 5.1 ms, allowed 5.0 ms")
+    assert (found.state, found.reason) == ("abort", "50 of 50 requests took more than 5.0 ms a row")
     assert verdict(good=50, ms=5.9, champion={"ms": 2.0}).state == "promote"
+
+
+def test_a_few_slow_answers_are_the_machine_s_and_a_slow_batch_is_one_request() -> None:
+    good = answers("1", 500) + answers("2", 47)
+    late = [row | {"served_at": row["served_at"] + 100} for row in answers("2", 3, ms=50)]
+    assert judge(SPEC, good + late, "2", 1).state == "promote"
+    more = [row | {"served_at": row["served_at"] + 200} for row in answers("2", 2, ms=50)]
+    assert judge(SPEC, good + late + more, "2", 1).reason == "5 of 52 requests took more than 5.0 ms a row"
+    batch = [row | {"served_at": 1.0} for row in answers("2", 100, ms=50)]
+    assert judge(SPEC, answers("1", 500) + batch, "2", 1).state == "promote"
+
+
+def test_a_shift_that_the_spread_of_the_predictions_explains_is_no_shift() -> None:
+    wide = [row | {"score": float(i % 2)} for i, row in enumerate(answers("2", 50))]
+    assert judge(SPEC, wide + answers("1", 500, score=0.35), "2", 1).state == "promote"
 
 
 def test_a_shifted_prediction_aborts_either_way() -> None:
