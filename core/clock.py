@@ -11,6 +11,8 @@ from core.schema import Clock
 
 def replayed(clock: Clock, today: date) -> date:
     """The problem's date of a calendar date: the same, or that of the year it replays (29 February may become 28)."""
+    if clock.latest is not None and today > clock.latest:
+        return clock.latest
     if clock.replay_year is None:
         return today
     leaps = (today.month, today.day) == (2, 29) and not isleap(clock.replay_year)

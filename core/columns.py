@@ -1,7 +1,8 @@
 """Rows to columns and back. A request's rows and a table's frame become the same arrays, by the problem's schema.
 
 A datetime column travels as ISO 8601 with a UTC offset. As columns it is two: NAME (datetime64[s], UTC) and
-NAME_utc_offset (minutes), so the local clock is known without a table of time zones.
+NAME_utc_offset (minutes), so the local clock is known without a table of time zones. An array travels nested or flat
+and is one column of shape (n, size); a frame holds it as one list a row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,6 +33,8 @@ def from_rows(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]]) -> Columns:
             out[offset_name(name)] = np.array([np.nan if v is None else _offset_min(v) for v in values], np.float64)
         elif column.type == "number":
             out[name] = _numbers(values)
+        elif column.type == "array":
+            out[name] = np.array(values, np.float32).reshape(len(rows), column.size)
         else:
             out[name] = np.array([MISSING_CATEGORY if v is None else v for v in values], str)
     for name in spec.lookup_values:
@@ -49,6 +52,8 @@ def from_frame(spec: ProblemSpec, frame: "pd.DataFrame") -> Columns:
             out[offset_name(name)] = frame[offset_name(name)].to_numpy(np.float64)
         elif column.type == "number":
             out[name] = frame[name].to_numpy(np.float64)
+        elif column.type == "array":
+            out[name] = stacked(frame[name], column.size)
         else:
             out[name] = frame[name].fillna(MISSING_CATEGORY).to_numpy().astype(str)
     return out
@@ -56,9 +61,15 @@ def from_frame(spec: ProblemSpec, frame: "pd.DataFrame") -> Columns:
 
 def to_rows(spec: ProblemSpec, frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """The event table's frame to request rows, ready for JSON. Missing values are left out."""
-    texts = {name: _iso(frame, name) if name in spec.datetimes else frame[name].tolist() for name in spec.columns}
+    texts = {name: _travelling(spec, frame, name) for name in spec.columns}
     rows = (dict(zip(texts, values, strict=True)) for values in zip(*texts.values(), strict=True))
     return [{name: v for name, v in row.items() if v is not None and v == v} for row in rows]
+
+
+def stacked(values: Iterable[Any], size: int) -> np.ndarray:
+    """Arrays of one size, one a row, as float32 of shape (n, size)."""
+    rows = [np.asarray(value, np.float32).ravel() for value in values]
+    return np.stack(rows) if rows else np.empty((0, size), np.float32)
 
 
 def event_day(spec: ProblemSpec, columns: Columns) -> np.ndarray:
@@ -75,6 +86,14 @@ def _offset_min(value: datetime) -> float:
 
 def _numbers(values: Iterable[float | None]) -> np.ndarray:
     return np.array([np.nan if v is None else v for v in values], np.float64)
+
+
+def _travelling(spec: ProblemSpec, frame: "pd.DataFrame", name: str) -> list[Any]:
+    if name in spec.datetimes:
+        return _iso(frame, name)
+    if spec.columns[name].type == "array":
+        return [np.asarray(value).ravel().tolist() for value in frame[name]]
+    return frame[name].tolist()
 
 
 def _iso(frame: "pd.DataFrame", name: str) -> list[str | None]:

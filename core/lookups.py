@@ -88,8 +88,8 @@ def join(
 
 
 def model_inputs(spec: ProblemSpec, columns: Columns) -> Columns:
-    """The features in the order of problem.yaml: float32 numbers and strings, shape (n,) each."""
+    """The features in the order of problem.yaml: float32 numbers and strings, shape (n,) each; arrays (n, size)."""
     return {
-        name: columns[name].astype(np.float32) if feature.kind == "number" else columns[name].astype(object)
+        name: columns[name].astype(object if feature.kind == "category" else np.float32)
         for name, feature in spec.features.items()
     }

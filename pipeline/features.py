@@ -12,16 +12,18 @@ import numpy as np
 import pandas as pd
 
 from core import lineage, logs
-from core.columns import Columns, event_day, from_frame
+from core.columns import Columns, event_day, from_frame, stacked
 from core.config import params
 from core.errors import DataError
 from core.lookups import Lookup, join, joined_key, model_inputs
 from core.schema import ProblemSpec
+from core.scored import statistics
+from core.task import of
 from pipeline import raw
 from problems import Problem, load
 
 OUT = Path("data/features.parquet")
-ID, DAY, KNOWN_ON = "_id", "_day", "_known_on"
+ID, DAY, KNOWN_ON, CLUSTER = "_id", "_day", "_known_on", "_cluster"
 log = logging.getLogger(__name__)
 
 
@@ -36,23 +38,36 @@ def key_columns(spec: ProblemSpec, name: str, frame: pd.DataFrame) -> np.ndarray
 
 
 def table(problem: Problem, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row per labelled event: id, local day, partition day of its label, target, features. Sorted by time, id."""
+    """One row per labelled event: id, local day, partition day of its label, cluster, target, features and the
+    statistics that the monitor watches. Sorted by time, id. The target is a number (core.task)."""
     spec = problem.spec
     labels = tables[raw.LABELS][[spec.id, spec.target, raw.PARTITION]].rename(columns={raw.PARTITION: KNOWN_ON})
     labels = labels.drop_duplicates(spec.id)  # the first outcome of an event stands
     events = tables[raw.EVENTS].merge(labels, on=spec.id, how="inner", validate="one_to_one")
     events = events.sort_values([spec.time, spec.id], ignore_index=True)
-    inputs = features(problem, from_frame(spec, events), build_lookups(problem, tables))
-    days = event_day(spec, from_frame(spec, events)).astype("datetime64[s]")
-    head = {ID: events[spec.id], DAY: days, KNOWN_ON: pd.to_datetime(events[KNOWN_ON]).dt.as_unit("s")}
-    return pd.DataFrame({**head, spec.target: events[spec.target].astype("float32"), **inputs})
+    columns = from_frame(spec, events)
+    days = event_day(spec, columns).astype("datetime64[s]")
+    known_on = pd.to_datetime(events[KNOWN_ON]).dt.as_unit("s")
+    cluster = days if spec.cluster is None else columns[spec.cluster]
+    head = {ID: events[spec.id], DAY: days, KNOWN_ON: known_on, CLUSTER: cluster}
+    made = features(problem, columns, build_lookups(problem, tables))
+    as_columns = {name: values if values.ndim == 1 else list(values) for name, values in made.items()}
+    return pd.DataFrame({**head, spec.target: of(spec).encode(events[spec.target]), **as_columns})
 
 
 def features(problem: Problem, columns: Columns, lookups: dict[str, Lookup]) -> Columns:
-    """Request columns to model inputs: derive, look up as of prediction time, select."""
+    """Request columns to model inputs and statistics: derive, look up as of prediction time, select."""
     derived: Columns = problem.features.features(columns)
     joined, _ = join(derived, derived["prediction_time"], problem.spec.lookups, lookups)
-    return model_inputs(problem.spec, joined)
+    return model_inputs(problem.spec, joined) | statistics(problem.spec, joined)
+
+
+def inputs(spec: ProblemSpec, frame: pd.DataFrame) -> Columns:
+    """The models' inputs of a features table: shape (n,) each, an array's (n, size)."""
+    return {
+        name: stacked(frame[name], feature.size) if feature.kind == "array" else frame[name].to_numpy()
+        for name, feature in spec.features.items()
+    }
 
 
 def holdout_start(spec: ProblemSpec, as_of: date) -> date:

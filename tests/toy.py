@@ -1,4 +1,4 @@
-"""A small problem without files of its own: three columns, a look-up, two features that matter."""
+"""A small problem without files of its own, of any task: three columns, a look-up, two features that matter."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -32,12 +32,26 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 }
 
 
-def spec(gate: Mapping[str, Any] | None = None, **more_columns: Any) -> ProblemSpec:
+TASKS: dict[str, dict[str, Any]] = {
+    "binary": {},
+    "multiclass": {
+        "classes": ["early", "on time", "late"],
+        "gate": {"metric": "log_loss", "slice_floor": {"metric": "accuracy", "floor": 0.35, "min_rows": 100}},
+    },
+    "regression": {
+        "target_unit": "min",
+        "gate": {"metric": "mae", "slice_floor": {"metric": "r2", "floor": 0.1, "min_rows": 100}},
+    },
+}
+
+
+def spec(gate: Mapping[str, Any] | None = None, task: str = "binary", **more_columns: Any) -> ProblemSpec:
+    of_task = TASKS[task]
     return ProblemSpec.model_validate(
         {
             "name": "toy",
             "question": "?",
-            "task": "binary",
+            "task": task,
             "target": "late",
             "id": "id",
             "entity": "who",
@@ -46,8 +60,9 @@ def spec(gate: Mapping[str, Any] | None = None, **more_columns: Any) -> ProblemS
             "lookups": {"weather": RAIN},
             "features": FEATURES,
             "slices": ["kind"],
-            "gate": GATE | dict(gate or {}),
             "candidates": CANDIDATES,
+            **of_task,
+            "gate": of_task.get("gate", GATE) | dict(gate or {}),
         }
     )
 
@@ -56,7 +71,7 @@ FIRST_DAY, DAYS, ROWS_A_DAY = date(2013, 4, 1), 24, 250
 AS_OF = FIRST_DAY + timedelta(days=DAYS)
 
 
-def frame(seed: int = 0, days: int = DAYS, rows_a_day: int = ROWS_A_DAY) -> pd.DataFrame:
+def frame(seed: int = 0, days: int = DAYS, rows_a_day: int = ROWS_A_DAY, task: str = "binary") -> pd.DataFrame:
     """A table as from pipeline.features: half the truth is in `size` and `kind`; a tenth of the sizes is missing."""
     rng = np.random.default_rng(seed)
     n = days * rows_a_day
@@ -68,10 +83,20 @@ def frame(seed: int = 0, days: int = DAYS, rows_a_day: int = ROWS_A_DAY) -> pd.D
             "_id": [f"e{i}" for i in range(n)],
             "_day": day,
             "_known_on": day,
-            "late": (rng.random(n) < 1 / (1 + np.exp(-logit))).astype(np.float32),
+            "_cluster": day,
+            "late": _target(task, logit, rng),
             "size": np.where(rng.random(n) < 0.1, np.nan, size).astype(np.float32),
             "rain": rng.exponential(1, n).astype(np.float32),
             "kind": kind,
             "who": rng.choice(["a", "b", "c", "d"], n),
         }
     )
+
+
+def _target(task: str, logit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    noisy = logit + rng.logistic(0, 1, len(logit))
+    if task == "binary":
+        return (noisy > 0).astype(np.float64)
+    if task == "multiclass":
+        return np.digitize(noisy, [-1.5, 1.5]).astype(np.float64)
+    return 1000.0 + 100.0 * noisy
