@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
 
-from core.config import ROOT, params, settings
+from core.config import settings
 from dags.assets import RETRAIN
-from problems import load
+from problems import competing, load
 
 LABEL = "{{ task.op_kwargs['stage'] }}"
 NIGHTLY = CronTriggerTimetable(settings().nightly, timezone=load().spec.clock.timezone)
@@ -94,7 +94,7 @@ def lifecycle() -> None:
     validated = stage.override(task_id="validate")("validate", job, [])
     featured = stage.override(task_id="features")("features", job, [validated])
     data = [validated, featured]
-    candidates = [f"train@{name}" for name in params(ROOT).candidates]
+    candidates = [f"train@{name}" for name in competing(load().spec)]
     trained = (
         stage.override(task_id="train", map_index_template=LABEL).partial(job=job, before=data).expand(stage=candidates)
     )

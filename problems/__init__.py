@@ -34,6 +34,18 @@ class Problem:
         return importlib.import_module(f"problems.{self.spec.name}.features")
 
 
+def competing(spec: ProblemSpec) -> list[str]:
+    """The candidates that compete: those of params.yaml when it is about this problem, else all of problem.yaml's."""
+    chosen = params(FOLDER.parent)
+    asked = chosen.candidates if chosen.problem == spec.name else list(spec.candidates)
+    if unknown := [name for name in asked if name not in spec.candidates]:
+        raise ConfigError(
+            f"params.yaml names candidates {', '.join(unknown)}; problems/{spec.name}/problem.yaml has "
+            f"{', '.join(spec.candidates)}"
+        )
+    return asked
+
+
 def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/problem.yaml"))
 

@@ -1,7 +1,8 @@
-"""What all tests stand on: an environment of their own, a real MLflow server, both databases.
+"""What all tests stand on, those of the template and those of a problem: an environment of their own, a real MLflow
+server, both databases.
 
 The environment is set before anything of ours is imported: nothing reports home, and no setting of the developer's
-machine reaches a test.
+machine reaches a test. The template's tests need a real problem, whichever is in use: that is flights.
 """
 
 import os
@@ -20,6 +21,7 @@ for name in [name for name in os.environ if name.startswith(("LOOP_", "AIRFLOW",
     del os.environ[name]
 os.environ |= {
     "LOOP_HOME": HOME,
+    "LOOP_PROBLEM": "flights",
     "DVC_SITE_CACHE_DIR": f"{HOME}/dvc",
     "DVC_NO_ANALYTICS": "1",
     "ITERATIVE_DO_NOT_TRACK": "1",
