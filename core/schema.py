@@ -167,9 +167,7 @@ class ProblemSpec(Frozen):
     question: str
     task: TaskName
     target: str
-    classes: list[str] = Field(
-        default_factory=list, description="Values of the target; binary: negative, positive. Empty: it is 0 or 1."
-    )
+    classes: list[str] = Field(description="Values of the target; binary: negative, positive. Empty: it is a number.")
     target_unit: str | None = None
     id: str = Field(description="Column that identifies an event, once.")
     entity: str = Field(description="Column by which a canary is sticky.")
@@ -177,10 +175,10 @@ class ProblemSpec(Frozen):
     columns: dict[str, Column]
     lookups: dict[str, LookupSpec] = Field(default_factory=dict)
     features: dict[str, Feature]
-    slices: list[str] = Field(default_factory=list)
+    slices: list[str]
     cluster: str | None = Field(None, description="Column whose rows belong together in intervals. Default: the day.")
     clock: Clock = Clock()
-    split: Split = Split()
+    split: Split
     quality: Quality = Quality()
     cost: Cost = Cost()
     gate: Gate

@@ -60,6 +60,8 @@ def spec(gate: Mapping[str, Any] | None = None, task: str = "binary", **more_col
             "lookups": {"weather": RAIN},
             "features": FEATURES,
             "slices": ["kind"],
+            "classes": [],
+            "split": {},
             "candidates": CANDIDATES,
             **of_task,
             "gate": of_task.get("gate", GATE) | dict(gate or {}),
