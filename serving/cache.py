@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.errors import ModelRefused
 from core.releases import Release, ReleaseReader
-from core.runtime import Contract, OnnxModel, digest
+from core.runtime import OnnxModel, digest
 from core.schema import ProblemSpec
 from serving.state import ServedModel, State
 
@@ -55,12 +55,12 @@ class ModelCache:
 
     def _open(self, version: str, folder: Path) -> ServedModel:
         try:
-            model = OnnxModel.load(folder)
+            model = OnnxModel.load(folder, self._spec)
         except ModelRefused:
             raise
         except Exception as error:
             raise ModelRefused(f"version {version} cannot be loaded: {type(error).__name__}: {error}") from error
-        _fits(self._spec, model.contract)
+        _fits(self._spec, model)
         return ServedModel.of(version, model)
 
     def _prune(self, served: set[str]) -> None:
@@ -69,11 +69,16 @@ class ModelCache:
             shutil.rmtree(path)
 
 
-def _fits(spec: ProblemSpec, contract: Contract) -> None:
-    """A model that asks for what this server's problem does not make must not be served."""
-    made = {name: feature.kind for name, feature in spec.features.items()}
-    foreign = sorted(name for name, kind in contract.features.items() if made.get(name) != kind)
+def _fits(spec: ProblemSpec, model: OnnxModel) -> None:
+    """A model of another problem or target, or that asks for what this problem does not make, must not be served."""
+    contract = model.contract
     if contract.problem != spec.name:
         raise ModelRefused(f"the model is for problem {contract.problem!r}, the server for {spec.name!r}")
+    if contract.target != spec.target:
+        raise ModelRefused(f"the model predicts {contract.target!r}, the problem's target is {spec.target!r}")
+    made = {name: (feature.kind, feature.size) for name, feature in spec.features.items()}
+    widths = {tensor.name: tensor.shape[1] for tensor in model.session.get_inputs()}
+    wanted = {name: (kind, widths.get(name)) for name, kind in contract.features.items()}
+    foreign = sorted(name for name, what in wanted.items() if made.get(name) != what)
     if foreign:
         raise ModelRefused(f"the model wants features that this server does not make: {', '.join(foreign)}")

@@ -4,15 +4,16 @@ A batch is validated in pieces: between two of them other requests get their tur
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from core.schema import ProblemSpec
+from serving.images import image_column, pixels
 from serving.replies import FieldError, Refused
-from serving.schemas import MAX_ROWS, row_model
+from serving.schemas import MAX_ROWS, row_type
 
 PIECE = 250  # rows validated in one go: some milliseconds
 SHOWN = 20  # mistakes named in one reply
@@ -23,26 +24,37 @@ class RowParser:
     """Parses the requests of one problem."""
 
     def __init__(self, spec: ProblemSpec) -> None:
-        self.row = row_model(spec)
+        self.row, self._spec, self.image_column = row_type(spec), spec, image_column(spec)
         self._one, self._many = TypeAdapter(self.row), TypeAdapter(list[self.row])  # type: ignore[name-defined]
 
     def one(self, body: bytes) -> Row:
-        row: Row = vars(self._checked(self._one, _object(body), ()))
+        row: Row = self._checked(self._one, _object(body))
+        return row
+
+    def image(self, body: bytes, others: Mapping[str, str]) -> Row:
+        """A PNG and the other columns as texts to a row, for problems with an image column."""
+        name = self.image_column
+        assert name is not None
+        if name in others:
+            raise Refused(422, FieldError(field=name, message="is the body of this request; leave it out of the query"))
+        content = {**others, name: pixels(body, self._spec.columns[name])}
+        row: Row = self._checked(self._one, content, strict=False)
         return row
 
     def many(self, body: bytes) -> list[Row]:
         rows = _rows(_object(body))
         out: list[Row] = []
         for start in range(0, len(rows), PIECE):
-            piece = self._checked(self._many, rows[start : start + PIECE], ("rows", start))
-            out.extend(map(vars, piece))
+            out.extend(self._checked(self._many, rows[start : start + PIECE], ("rows", start)))
         return out
 
-    def _checked(self, adapter: TypeAdapter[Any], content: Any, at: Sequence[Any]) -> Any:
+    def _checked(
+        self, adapter: TypeAdapter[Any], content: Any, at: Sequence[Any] = (), strict: bool | None = None
+    ) -> Any:
         try:
-            return adapter.validate_python(content)
+            return adapter.validate_python(content, strict=strict)
         except ValidationError as error:
-            names = list(self.row.model_fields)
+            names = [*self._spec.columns, *self._spec.lookup_values]
             found = [_field_error(item, at, names) for item in error.errors(include_url=False)[:SHOWN]]
             raise Refused(422, *found) from None
 
@@ -82,13 +94,13 @@ def _message(item: ErrorDetails, names: list[str]) -> str:
         return f"unknown field; did you mean {near[0]}?" if near else f"unknown field; known: {', '.join(names)}"
     if item["type"] == "string_pattern_mismatch":
         return "must not contain control characters"
-    if item["type"] == "model_type":
+    if item["type"] == "dict_type":
         return "expected a JSON object"
     return item["msg"]
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, BaseModel | dict | list):
+    if isinstance(value, dict | list):
         return type(value).__name__
     text = value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

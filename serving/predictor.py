@@ -5,29 +5,19 @@ It writes nothing: the caller spools the records before it sends the answers.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from datetime import UTC, datetime
 
 import numpy as np
 
 from core.columns import Columns, from_rows
 from core.lookups import join, model_inputs
+from core.scored import statistics
 from problems import Problem
+from serving.answers import Answer, Said, saying
 from serving.parsing import Row
 from serving.records import Record, Seen, records
 from serving.scoring import Attempt, score
 from serving.state import ServedModel, State
-
-
-class Answer(NamedTuple):
-    """The fields of `schemas.Prediction`, without its checks."""
-
-    prediction_id: str
-    event_id: str
-    probability: float
-    model_version: str
-    role: str
-    missing: list[str]
-    unknown: list[str]
 
 
 @dataclass(frozen=True)
@@ -42,12 +32,12 @@ class Predictor:
     """Predicts for one problem."""
 
     def __init__(self, problem: Problem) -> None:
-        self._spec, self._features = problem.spec, problem.features.features
+        self._spec, self._features, self._say = problem.spec, problem.features.features, saying(problem.spec)
         self._numbers = [name for name, feature in problem.spec.features.items() if feature.kind == "number"]
 
     def answer(self, state: State, rows: list[Row]) -> Answered:
         """Answer with this state, whatever the follower does meanwhile."""
-        seen = self._seen(state, rows)
+        seen = self._seen(state, self._timed(rows))
         attempts = score(state, seen.columns[self._spec.entity], seen.inputs)
         answers: list[Answer | None] = [None] * len(rows)
         for attempt in attempts:
@@ -55,11 +45,20 @@ class Predictor:
                 answers[row] = answer
         return Answered(answers, records(self._spec, seen, attempts))
 
+    def _timed(self, rows: list[Row]) -> list[Row]:
+        """Where the time is optional, its default is the moment of arrival."""
+        time = self._spec.time
+        if not self._spec.columns[time].optional:
+            return rows
+        now = datetime.now(UTC).replace(microsecond=0)
+        return [row if row.get(time) is not None else row | {time: now} for row in rows]
+
     def _seen(self, state: State, rows: list[Row]) -> Seen:
         columns = from_rows(self._spec, rows)
         derived = self._features(columns)
         joined, used = join(derived, derived["prediction_time"], self._spec.lookups, state.lookups)
-        return Seen(rows, columns, model_inputs(self._spec, joined), used)
+        inputs = model_inputs(self._spec, joined)
+        return Seen(rows, columns, inputs, statistics(self._spec, joined), used)
 
     def _answers(self, seen: Seen, attempt: Attempt) -> Iterator[tuple[int, Answer]]:
         """Row and answer, for the rows that this attempt answered."""
@@ -67,10 +66,13 @@ class Predictor:
         missing = _names(self._numbers, [np.isnan(seen.inputs[name][attempt.rows]) for name in self._numbers], n)
         unseen = _unseen(attempt.model, seen.inputs)
         unknown = _names(list(unseen), [flag[attempt.rows] for flag in unseen.values()], n)
-        for at in np.flatnonzero(attempt.answered).tolist():
-            row, probability = int(attempt.rows[at]), float(attempt.probability[at])
-            event = seen.rows[row][self._spec.id]
-            yield row, Answer(attempt.ids[at], event, probability, version, role, missing[at], unknown[at])
+        for at, said in zip(np.flatnonzero(attempt.answered).tolist(), self._said(attempt), strict=True):
+            row = int(attempt.rows[at])
+            event = str(seen.rows[row][self._spec.id])
+            yield row, Answer(attempt.ids[at], event, said, version, role, missing[at], unknown[at])
+
+    def _said(self, attempt: Attempt) -> list[Said]:
+        return self._say(attempt.prediction[attempt.answered])
 
 
 def _names(names: list[str], flags: list[np.ndarray], n: int) -> list[list[str]]:

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from core.columns import Columns, event_day
 from core.schema import ProblemSpec
+from core.task import of
 from serving.parsing import Row
 from serving.scoring import Attempt
 
@@ -18,18 +19,20 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Seen:
-    """A request as columns, shape (n,) each: as sent, as the models see it, and the look-ups' times."""
+    """A request as columns, shape (n,) or (n, size): as sent, as the models see it, what is watched besides, and the
+    look-ups' times."""
 
     rows: list[Row]
     columns: Columns
     inputs: Columns
+    statistics: Columns
     as_of: dict[str, np.ndarray]
 
 
 def records(spec: ProblemSpec, seen: Seen, attempts: list[Attempt]) -> list[Record]:
     """One record for each row of each attempt: also of those that failed, which have an error and no score."""
     common = _common(spec, seen)
-    return [record for attempt in attempts for record in _of_attempt(attempt, common)]
+    return [record for attempt in attempts for record in _of_attempt(spec, attempt, common)]
 
 
 def as_lines(found: list[Record]) -> bytes:
@@ -37,11 +40,27 @@ def as_lines(found: list[Record]) -> bytes:
     return b"".join(to_json(record, inf_nan_mode="null") + b"\n" for record in found)
 
 
-def _of_attempt(attempt: Attempt, common: list[Record]) -> list[Record]:
+def _of_attempt(spec: ProblemSpec, attempt: Attempt, common: list[Record]) -> list[Record]:
     by = {"model_version": attempt.model.version, "role": attempt.role, "latency_ms": attempt.latency_ms}
-    errors = [None if answered else attempt.error for answered in attempt.answered.tolist()]
-    each = zip(attempt.rows.tolist(), attempt.ids, attempt.probability.tolist(), errors, strict=True)
-    return [common[row] | by | {"id": i, "score": score, "error": error} for row, i, score, error in each]
+    rows, n = attempt.rows.tolist(), len(attempt.rows)
+    own = _rowwise({"id": attempt.ids, **_predicted(spec, attempt)}, n)
+    found = [common[row] | by | mine for row, mine in zip(rows, own, strict=True)]
+    if attempt.embedding:
+        embedding = _rowwise({name: column.tolist() for name, column in attempt.embedding.items()}, n)
+        found = [r | {"features": r["features"] | e} for r, e in zip(found, embedding, strict=True)]
+    return found
+
+
+def _predicted(spec: ProblemSpec, attempt: Attempt) -> dict[str, list[Any]]:
+    """score, label, outputs and error, a list each."""
+    task, prediction, answered = of(spec), attempt.prediction, attempt.answered.tolist()
+    outputs = prediction.tolist() if prediction.ndim == 2 else [None] * len(answered)
+    return {
+        "score": task.score(prediction).tolist(),
+        "label": [label if ok else None for label, ok in zip(task.names(prediction), answered, strict=True)],
+        "outputs": [row if ok else None for row, ok in zip(outputs, answered, strict=True)],
+        "error": [None if ok else attempt.error for ok in answered],
+    }
 
 
 def _common(spec: ProblemSpec, seen: Seen) -> list[Record]:
@@ -50,17 +69,23 @@ def _common(spec: ProblemSpec, seen: Seen) -> list[Record]:
     return _rowwise(
         {
             "problem": [spec.name] * len(seen.rows),
-            "event_id": [row[spec.id] for row in seen.rows],
-            "entity": [row[spec.entity] for row in seen.rows],
+            "event_id": [str(row[spec.id]) for row in seen.rows],
+            "entity": [str(entity) for entity in seen.columns[spec.entity].tolist()],
             "day": event_day(spec, seen.columns).tolist(),
             "event_time": seen.columns[spec.time].astype(np.int64).tolist(),
             "served_at": [now] * len(seen.rows),
             "inputs": [{name: value for name, value in row.items() if value is not None} for row in seen.rows],
-            "features": _rowwise({name: column.tolist() for name, column in seen.inputs.items()}, len(seen.rows)),
+            "features": _rowwise(_watched(seen), len(seen.rows)),
             "as_of": _rowwise(_iso(seen.as_of), len(seen.rows)),
         },
         len(seen.rows),
     )
+
+
+def _watched(seen: Seen) -> dict[str, list[Any]]:
+    """What the models see but for arrays, and the statistics."""
+    found = seen.inputs | seen.statistics
+    return {name: column.tolist() for name, column in found.items() if column.ndim == 1}
 
 
 def _rowwise(columns: Mapping[str, list[Any]], n: int) -> list[dict[str, Any]]:

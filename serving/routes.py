@@ -1,16 +1,21 @@
 """The HTTP routes. Each reads, calls once and answers; what they mean is in `server`."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from serving.replies import Errors, json_reply
-from serving.schemas import Prediction, Predictions
+from core.schema import ProblemSpec
+from serving.answers import prediction_model, predictions_model
+from serving.images import image_column
+from serving.replies import Errors, FieldError, Refused, json_reply
 from serving.server import Server
 
 router = APIRouter()
+PNG = "image/png"
 REFUSALS: dict[int | str, dict[str, type[BaseModel]]] = {code: {"model": Errors} for code in (400, 413, 422, 503)}
 
 
@@ -43,17 +48,34 @@ class Served(BaseModel):
     refused: dict[str, str] = Field(description="Version -> why it is not served.")
 
 
-@router.post("/predict", response_model=Prediction, responses=REFUSALS, summary="Answer one row")
+def predicting(spec: ProblemSpec) -> APIRouter:
+    """The routes whose answers depend on the problem's task; one for images, if it has an image."""
+    found, answer = APIRouter(responses=REFUSALS), prediction_model(spec)
+    found.add_api_route("/predict", predict, methods=["POST"], response_model=answer, summary="Answer one row")
+    many: dict[str, Any] = {"response_model": predictions_model(answer), "summary": "Answer many rows"}
+    found.add_api_route("/predict/batch", predict_batch, methods=["POST"], **many)
+    if image_column(spec):
+        image: dict[str, Any] = {"response_model": answer, "summary": "Answer one row whose image is a PNG"}
+        image["responses"] = {415: {"model": Errors}}
+        found.add_api_route("/predict/image", predict_image, methods=["POST"], **image)
+    return found
+
+
 async def predict(request: Request) -> Response:
     return json_reply(_server(request).predict_one(await request.body()))
 
 
-@router.post("/predict/batch", response_model=Predictions, responses=REFUSALS, summary="Answer many rows")
 async def predict_batch(request: Request) -> Response:
-    server, body = _server(request), await request.body()
-    with server.admitted():
-        answers = await asyncio.get_running_loop().run_in_executor(server.pool, server.predict_many, body)
-    return json_reply(answers)
+    server = _server(request)
+    return await _in_pool(server, server.predict_many, await request.body())
+
+
+async def predict_image(request: Request) -> Response:
+    sent = request.headers.get("content-type", "")
+    if sent.partition(";")[0].strip().lower() != PNG:
+        raise Refused(415, FieldError(field="body", message=f"expected content type {PNG}", got=sent[:80] or None))
+    server = _server(request)
+    return await _in_pool(server, server.predict_image, await request.body(), dict(request.query_params))
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -96,6 +118,12 @@ async def release(request: Request) -> Served:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     return Response(generate_latest(_server(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _in_pool(server: Server, ask: Callable[..., dict[str, Any]], *what: Any) -> Response:
+    """For what takes long: other requests are answered meanwhile."""
+    with server.admitted():
+        return json_reply(await asyncio.get_running_loop().run_in_executor(server.pool, ask, *what))
 
 
 def _server(request: Request) -> Server:

@@ -1,56 +1,46 @@
-"""Requests and responses as pydantic models, a request's made from the problem's schema. Nothing is parsed here."""
+"""A request as pydantic types, made from the problem's schema. Nothing is parsed here.
+
+A row is a TypedDict: its keys may be any column's name, also those that a model's attributes have (`schema`, `json`).
+"""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, create_model
 from pydantic_core import PydanticCustomError
+from typing_extensions import TypedDict
 
 from core.schema import Column, ProblemSpec, Value
+from serving.arrays import array_type
 
 MAX_ROWS = 10_000
 LARGEST = 1e12  # of a number that problem.yaml sets no bound for: finite as float32 and after scaling, too
 TEXT = StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")
 
 
-class Prediction(BaseModel):
-    """The answer for one row."""
-
-    prediction_id: str = Field(description="Unique; the prediction log's key.")
-    event_id: str = Field(description="The event that was asked about.")
-    probability: float = Field(ge=0, le=1, description="Probability of the positive class.")
-    model_version: str = Field(description="Version in the registry of the model that answered.")
-    role: str = Field(description="`champion` or `canary`.")
-    missing: list[str] = Field(description="Numeric features that were absent or stale.")
-    unknown: list[str] = Field(description="Category features whose value was not seen in training.")
-
-
-class Predictions(BaseModel):
-    """The answers, in the order of the rows."""
-
-    predictions: list[Prediction]
-
-
-def row_model(spec: ProblemSpec) -> type[BaseModel]:
-    """The model of one request row: the problem's columns and, all optional, the values of its look-ups."""
-    fields: dict[str, Any] = {name: _column(column) for name, column in spec.columns.items()}
+def row_type(spec: ProblemSpec) -> Any:
+    """The TypedDict of one request row: the problem's columns and, all optional, the values of its look-ups."""
+    fields = {name: _column(column) for name, column in spec.columns.items()}
     for lookup, about in spec.lookups.items():
         fields |= {name: _value(value, lookup) for name, value in about.values.items()}
     config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"example": example(spec)})
-    model: type[BaseModel] = create_model(f"{_title(spec.name)}Row", __doc__=spec.question, __config__=config, **fields)
-    return model
+    made = TypedDict(f"{_title(spec.name)}Row", fields)  # type: ignore[misc]  # its fields are data
+    row: Any = made
+    row.__doc__, row.__pydantic_config__ = spec.question, config
+    return row
 
 
-def batch_model(spec: ProblemSpec, row: type[BaseModel]) -> type[BaseModel]:
+def batch_model(spec: ProblemSpec, row: Any) -> type[BaseModel]:
     """The model of a batch, for the documentation: `parsing` reads batches piece by piece."""
-    rows = (list[row], Field(min_length=1, max_length=MAX_ROWS, description="One to ten thousand rows."))  # type: ignore[valid-type]
+    rows = (list[row], Field(min_length=1, max_length=MAX_ROWS, description="One to ten thousand rows."))
     config = ConfigDict(extra="forbid", json_schema_extra={"example": {"rows": [example(spec)]}})
     model: type[BaseModel] = create_model(f"{_title(spec.name)}Batch", __config__=config, rows=rows)
     return model
 
 
 def example(spec: ProblemSpec) -> dict[str, Any]:
-    return {name: column.example for name, column in spec.columns.items()}
+    """A row that is answered. Arrays are flat."""
+    return {name: _array_example(column) or column.example for name, column in spec.columns.items()}
 
 
 def _column(column: Column) -> Any:
@@ -60,21 +50,32 @@ def _column(column: Column) -> Any:
         kind = Annotated[datetime, Field(strict=False), text, AfterValidator(_has_offset(str(column.example)))]
     elif column.type == "number":
         kind = _number(column)
+    elif column.type == "array":
+        return Annotated[array_type(column, *_bounds(column)), Field(description=_described(column))]
     else:
         kind = Annotated[str, TEXT]
-    default, kind = (None, kind | None) if column.optional else (..., kind)
-    return (kind, Field(default, description=_described(column), examples=[column.example]))
+    about = Field(description=_described(column), examples=[column.example])
+    return NotRequired[Annotated[kind | None, about]] if column.optional else Annotated[kind, about]
 
 
 def _value(value: Value, lookup: str) -> Any:
     note = f"{_described(value)} Leave it out: the server knows it (look-up `{lookup}`). Sent, it is used instead."
-    return (_number(value) | None, Field(None, description=note))
+    return NotRequired[Annotated[_number(value) | None, Field(description=note)]]
 
 
-def _number(bounds: Column | Value) -> Any:
-    low = -LARGEST if bounds.min is None else bounds.min
-    high = LARGEST if bounds.max is None else bounds.max
+def _number(item: Column | Value) -> Any:
+    low, high = _bounds(item)
     return Annotated[float, Field(ge=low, le=high, allow_inf_nan=False)]
+
+
+def _bounds(item: Column | Value) -> tuple[float, float]:
+    return -LARGEST if item.min is None else item.min, LARGEST if item.max is None else item.max
+
+
+def _array_example(column: Column) -> list[float]:
+    """As many of the number nearest to 0 that is allowed."""
+    low, high = _bounds(column)
+    return [min(max(0, low), high)] * column.size if column.type == "array" else []
 
 
 def _described(item: Column | Value) -> str:

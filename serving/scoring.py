@@ -15,21 +15,20 @@ from serving.state import ServedModel, State
 
 @dataclass(frozen=True)
 class Attempt:
-    """One model on some rows: their numbers, a new id each, and probabilities, NaN where it failed."""
+    """One model on some rows: their numbers, a new id each, what it predicts, and its embedding's columns.
+
+    A prediction is as core.task describes; a row on which the model failed is NaN, and `answered` is false.
+    """
 
     model: ServedModel
     role: str
     rows: np.ndarray
     ids: list[str]
-    probability: np.ndarray
+    prediction: np.ndarray
+    answered: np.ndarray
+    embedding: Columns
     latency_ms: float
     error: str
-
-    @property
-    def answered(self) -> np.ndarray:
-        """Of these rows, which got a number; bool."""
-        answered: np.ndarray = ~np.isnan(self.probability)
-        return answered
 
 
 def score(state: State, entities: np.ndarray, inputs: Columns) -> list[Attempt]:
@@ -49,18 +48,23 @@ def _attempt(model: ServedModel, role: str, inputs: Columns, chosen: np.ndarray)
     rows = np.flatnonzero(chosen)
     mine = inputs if len(rows) == len(chosen) else {name: column[rows] for name, column in inputs.items()}
     started = time.perf_counter()
-    probability, error = _run(model, mine, len(rows))
+    prediction, embedding, error = _run(model, mine, len(rows))
     latency_ms = (time.perf_counter() - started) * 1000 / len(rows)
-    return Attempt(model, role, rows, new_ids(len(rows)), probability, latency_ms, error)
+    answered = np.isfinite(prediction)
+    if prediction.ndim == 2:
+        answered = answered.all(axis=1)
+    prediction[~answered] = np.nan
+    return Attempt(model, role, rows, new_ids(len(rows)), prediction, answered, embedding, latency_ms, error)
 
 
-def _run(model: ServedModel, inputs: Columns, n: int) -> tuple[np.ndarray, str]:
-    """Probabilities, NaN for what is not finite, shape (n,); and what is wrong with those."""
+def _run(model: ServedModel, inputs: Columns, n: int) -> tuple[np.ndarray, Columns, str]:
+    """Predictions, the embedding, and what is wrong with predictions that are not finite."""
     try:
-        found = model.onnx.predict(inputs).astype(np.float64)
-        return np.where(np.isfinite(found), found, np.nan), "no finite probability"
+        prediction, embedding = model.onnx.predict_and_embed(inputs)
+        return prediction.astype(np.float64), embedding, "no finite prediction"
     except Exception as error:  # noqa: BLE001  a graph may raise anything; it is recorded and counted
-        return np.full(n, np.nan), f"{type(error).__name__}: {str(error)[:200]}"
+        classes = len(model.onnx.contract.classes)
+        return np.full((n, classes) if classes > 2 else n, np.nan), {}, f"{type(error).__name__}: {str(error)[:200]}"
 
 
 def new_ids(n: int) -> list[str]:

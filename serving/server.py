@@ -1,7 +1,7 @@
 """The parts of a running server, put together, started and stopped. Knows no HTTP."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -57,6 +57,10 @@ class Server:
         """For a thread of the pool."""
         return {"predictions": self._predict(self.parser.many(body))}
 
+    def predict_image(self, body: bytes, others: Mapping[str, str]) -> dict[str, Any]:
+        """For a thread of the pool."""
+        return self._predict([self.parser.image(body, others)])[0]
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """A place for one batch. Too many at once are refused, so that they cannot fill the memory."""
@@ -77,7 +81,7 @@ class Server:
         failed = [row for row, answer in enumerate(answered.answers) if answer is None]
         if failed:
             raise Refused(503, *(FieldError(field=f"rows.{row}", message="the model failed") for row in failed[:20]))
-        return [answer._asdict() for answer in answered.answers if answer is not None]
+        return [answer.body() for answer in answered.answers if answer is not None]
 
     def _log(self, answered: Answered) -> None:
         try:

@@ -13,13 +13,14 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from core.errors import ConfigError, LoopError
 
 log = logging.getLogger(__name__)
 LIMIT = 512 * 1024 * 1024  # bytes
 SEGMENT = 8 * 1024 * 1024  # bytes
-READ = 512 * 1024  # bytes handed out at once; must hold a line
+READ = 512 * 1024  # bytes handed out at once, or one line where that is longer
 PROGRESS, REFUSED, OWNER = "progress.json", "refused.txt", "owner.lock"
 
 
@@ -71,7 +72,7 @@ class Spool:
             segment, writing, size = self._oldest()
             with self._path(segment).open("rb") as file:
                 file.seek(self._offset)
-                content = file.read(min(READ, size - self._offset))
+                content = _lines(file, size - self._offset)
             cut = content.rfind(b"\n") + 1
             if cut:
                 return Piece(segment, self._offset + cut, content[:cut].splitlines())
@@ -138,6 +139,14 @@ class Spool:
 
     def _path(self, segment: int) -> Path:
         return self._folder / f"{segment:012d}.jsonl"
+
+
+def _lines(file: IO[bytes], left: int) -> bytes:
+    """READ bytes, or as many more as one line needs; at most what is left."""
+    content = file.read(min(READ, left))
+    while b"\n" not in content and len(content) < left:
+        content += file.read(min(len(content), left - len(content)))
+    return content
 
 
 def _own(folder: Path, patience_s: float) -> int:

@@ -4,7 +4,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,7 +12,7 @@ from serving.follower import Follower
 from serving.predictor import Answered
 from serving.spool import Spool
 
-PATHS = frozenset({"/predict", "/predict/batch", "/healthz", "/readyz", "/metrics", "/release"})
+PATHS = frozenset({"/predict", "/predict/batch", "/predict/image", "/healthz", "/readyz", "/metrics", "/release"})
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -29,6 +29,9 @@ class Metrics:
         self.requests = Counter("serving_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.seconds = Histogram("serving_request_seconds", "Time.", ["path"], registry=registry, buckets=BUCKETS_S)
         self.predictions = Counter("serving_predictions", "Rows answered.", by, registry=registry)
+        about = "Probability of the positive or the predicted class, or the value."
+        self.scores = Summary("serving_score", about, by, registry=registry)
+        self.labels = Counter("serving_labels", "Classes predicted.", [*by, "label"], registry=registry)
         self.failures = Counter("serving_failures", "Rows that a model failed on.", by, registry=registry)
         self.missing = Counter("serving_missing", "Numbers absent or stale.", ["feature"], registry=registry)
         self.unknown = Counter("serving_unknown", "Categories never seen in training.", ["feature"], registry=registry)
@@ -39,6 +42,10 @@ class Metrics:
         _add(self.missing, ((name,) for answer in answers for name in answer.missing))
         _add(self.unknown, ((name,) for answer in answers for name in answer.unknown))
         _add(self.failures, ((r["model_version"], r["role"]) for r in answered.records if r["error"]))
+        good = [r for r in answered.records if not r["error"]]
+        _add(self.labels, ((r["model_version"], r["role"], r["label"]) for r in good if r["label"]))
+        for r in good:
+            self.scores.labels(r["model_version"], r["role"]).observe(r["score"])
 
 
 def _add(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 
 import problems
 from core.config import Settings
+from problems import Problem
 from serving.app import create_app
 from serving.server import Server
 
@@ -85,9 +86,10 @@ class ServerProcess(Asked):
 class ServerHere(Asked):
     """The same application in a thread of this process."""
 
-    def __init__(self, home: Path, mlflow_url: str) -> None:
-        settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem="flights")
-        app, port = create_app(problems.load("flights"), settings), free_port()
+    def __init__(self, home: Path, mlflow_url: str, problem: Problem | None = None) -> None:
+        problem = problem or problems.load("flights")
+        settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem=problem.spec.name)
+        app, port = create_app(problem, settings), free_port()
         self.parts: Server = app.state.server
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)

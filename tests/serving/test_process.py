@@ -18,7 +18,7 @@ from tests.serving.load import Load
 from tests.serving.process import ROOT
 from tests.serving.registry import FakeRegistry
 
-HEAVY = {"pandas", "sklearn", "torch", "mlflow", "airflow", "dvc", "evidently", "pipeline", "monitoring"}
+HEAVY = {"pandas", "sklearn", "torch", "mlflow", "airflow", "dvc", "evidently", "pipeline", "monitoring", "PIL"}
 
 
 def stored(url: str) -> list[str]:
@@ -39,7 +39,7 @@ from core.config import Settings
 from core.runtime import OnnxModel
 from serving.app import create_app
 create_app(problems.load("flights"), Settings(home={str(tmp_path)!r})).openapi()
-OnnxModel.load(Path({str(bundles["1"])!r}))
+OnnxModel.load(Path({str(bundles["1"])!r}), problems.load("flights").spec)
 print(*sys.modules)
 """
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
