@@ -16,12 +16,15 @@ import numpy as np
 import pandas as pd
 
 from core import logs
+from core.columns import Columns
 from core.config import params
 from core.errors import ModelRefused
 from core.runtime import MODEL, Contract, OnnxModel, open_session, write_bundle
 from core.schema import ProblemSpec
+from core.scored import Trivial, judged
+from core.task import of
 from pipeline import candidates
-from pipeline.features import DAY, ID, OUT, holdout_rows, holdout_start, training_rows
+from pipeline.features import DAY, ID, OUT, holdout_rows, holdout_start, inputs, training_rows
 from problems import load
 
 ROWS, FACTS, REFERENCE = "rows.npy", "training.json", "reference.parquet"
@@ -43,29 +46,25 @@ def train(spec: ProblemSpec, name: str, rows: pd.DataFrame, held_out: pd.DataFra
 
     Facts hold `refused`: None, or why the candidate may not be used.
     """
-    X, y = rows[list(spec.features)], rows[spec.target].to_numpy()
-    started = time.perf_counter()
-    fitted = candidates.fit(name, spec.features, X, y, spec.candidates[name])
-    fit_s = time.perf_counter() - started
+    facts, started = _facts(spec, name, rows), time.perf_counter()
     folder.mkdir(parents=True)
-    facts = _facts(spec, name, rows)
     try:
-        graph = fitted.to_onnx()
-        facts["parity"] = parity(spec, graph, fitted.predict(_inputs(spec, held_out)), held_out)
-        write_bundle(folder, graph, contract(spec, rows), columns(spec, held_out.head(EXAMPLE_ROWS)))
+        fitted = candidates.fit(name, spec, inputs(spec, rows), _target(spec, rows), spec.candidates[name])
+        cost = {"fit_s": time.perf_counter() - started}
+        facts |= {"device": fitted.device, "parity": _bundled(spec, fitted, rows, held_out, folder)}
+        cost |= latency(spec, folder)
     except ModelRefused as reason:
         facts["refused"] = str(reason)
+        cost = {"fit_s": time.perf_counter() - started}
         log.warning("candidate %s is refused: %s", name, reason)
     np.save(folder / ROWS, row_hashes(rows[ID]))
     (folder / FACTS).write_text(json.dumps(facts, indent=1))
-    cost = {"fit_s": fit_s, **(latency(folder) if facts["refused"] is None else {})}
     return Trained(facts, cost)
 
 
-def parity(spec: ProblemSpec, graph: bytes, original: np.ndarray, held_out: pd.DataFrame) -> float:
-    """Largest |original - graph| over the rows; raise ModelRefused when it is too large or not a number."""
-    model = OnnxModel(open_session(graph), contract(spec, held_out))
-    off = float(np.abs(model.predict(columns(spec, held_out)) - original).max())
+def parity(spec: ProblemSpec, model: OnnxModel, original: np.ndarray, X: Columns, scale: float) -> float:
+    """Largest |original - graph| over the rows, in the unit `scale`; raise ModelRefused when it is too large or NaN."""
+    off = float(np.abs(model.predict(X) - original).max()) / scale
     if not np.isfinite(original).all():
         raise ModelRefused("it predicts NaN or infinity on held-out rows")
     if not off <= spec.gate.parity_max:
@@ -73,18 +72,18 @@ def parity(spec: ProblemSpec, graph: bytes, original: np.ndarray, held_out: pd.D
     return off
 
 
-def latency(folder: Path, rounds: int = 5, repeats: int = 200) -> dict[str, float]:
+def latency(spec: ProblemSpec, folder: Path, rounds: int = 5, repeats: int = 200) -> dict[str, float]:
     """One row through the graph, milliseconds: median and 99th percentile; and the graph's size in bytes.
 
     Of the quietest round: what else the machine does can only add.
     """
-    model = OnnxModel.load(folder)
+    model = OnnxModel.load(folder, spec)
     row = {name: np.array(values[:1]) for name, values in model.example.inputs.items()}
     p50, p99 = min((_percentiles(model, row, repeats) for _ in range(rounds)), key=lambda found: found[1])
     return {"p50_ms": p50, "p99_ms": p99, "bytes": (folder / MODEL).stat().st_size}
 
 
-def _percentiles(model: OnnxModel, row: dict[str, np.ndarray], repeats: int) -> tuple[float, float]:
+def _percentiles(model: OnnxModel, row: Columns, repeats: int) -> tuple[float, float]:
     taken = []
     for _ in range(repeats):
         started = time.perf_counter()
@@ -94,14 +93,18 @@ def _percentiles(model: OnnxModel, row: dict[str, np.ndarray], repeats: int) -> 
     return float(p50), float(p99)
 
 
-def contract(spec: ProblemSpec, rows: pd.DataFrame) -> Contract:
+def contract(spec: ProblemSpec, X: Columns, embedding: int = 0) -> Contract:
+    """The contract of a graph trained on X; `embedding`: width of its second output."""
     kinds = {name: feature.kind for name, feature in spec.features.items()}
-    seen = {name: sorted(rows[name].unique().tolist()) for name, kind in kinds.items() if kind == "category"}
-    return Contract(problem=spec.name, task=spec.task, target=spec.target, features=kinds, categories=seen)
-
-
-def columns(spec: ProblemSpec, frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    return {name: frame[name].to_numpy() for name in spec.features}
+    return Contract(
+        problem=spec.name,
+        task=spec.task,
+        target=spec.target,
+        classes=spec.classes,
+        features=kinds,
+        categories={name: sorted(set(X[name].tolist())) for name, kind in kinds.items() if kind == "category"},
+        embedding=embedding,
+    )
 
 
 def row_hashes(ids: pd.Series) -> np.ndarray:
@@ -111,15 +114,27 @@ def row_hashes(ids: pd.Series) -> np.ndarray:
 
 
 def reference(spec: ProblemSpec, rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """A sample of the training rows with the model's predictions: what live traffic is compared with."""
+    """A sample of the training rows, scored by the model: what live traffic is compared with (core.scored)."""
     sample = rows.sample(min(REFERENCE_ROWS, len(rows)), random_state=candidates.SEED).sort_index()
-    prediction = OnnxModel.load(folder).predict(columns(spec, sample))
-    residual = sample[spec.target].to_numpy() - prediction
-    return sample[list(spec.features)].assign(prediction=prediction, residual=residual)
+    prediction, embedding = OnnxModel.load(folder, spec).predict_and_embed(inputs(spec, sample))
+    scored = judged(spec, prediction, _target(spec, sample), Trivial.of(spec, _target(spec, rows)))
+    return sample[list(spec.watched)].reset_index(drop=True).assign(**embedding, **scored)
 
 
-def _inputs(spec: ProblemSpec, frame: pd.DataFrame) -> pd.DataFrame:
-    return frame[list(spec.features)]
+def _bundled(
+    spec: ProblemSpec, fitted: candidates.Fitted, rows: pd.DataFrame, held_out: pd.DataFrame, folder: Path
+) -> float:
+    """Write the bundle of a graph that agrees with the original; returns by how much they differ."""
+    X, graph = inputs(spec, held_out), fitted.to_onnx()
+    agreed = contract(spec, inputs(spec, rows), fitted.embedding)
+    model = OnnxModel(open_session(graph), agreed, of(spec))
+    off = parity(spec, model, fitted.predict(X), X, Trivial.of(spec, _target(spec, rows)).scale)
+    write_bundle(folder, graph, agreed, of(spec), {name: values[:EXAMPLE_ROWS] for name, values in X.items()})
+    return off
+
+
+def _target(spec: ProblemSpec, rows: pd.DataFrame) -> np.ndarray:
+    return rows[spec.target].to_numpy(np.float64)
 
 
 def _facts(spec: ProblemSpec, name: str, rows: pd.DataFrame) -> dict[str, Any]:
@@ -129,7 +144,8 @@ def _facts(spec: ProblemSpec, name: str, rows: pd.DataFrame) -> dict[str, Any]:
         "rows": len(rows),
         "first_day": str(rows[DAY].min().date()),
         "last_day": str(rows[DAY].max().date()),
-        "base_rate": float(rows[spec.target].mean()),
+        "trivial": Trivial.of(spec, _target(spec, rows)).model_dump(),
+        "device": None,
         "parity": None,
         "refused": None,
     }

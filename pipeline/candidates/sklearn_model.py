@@ -1,60 +1,103 @@
 """What the scikit-learn candidates share: preprocessing that converts to ONNX faithfully, and the conversion.
 
-Encoders and imputers are inside the pipeline, so the graph takes raw features. HistGradientBoosting's own categorical
-splits are not used: the converter reads them as numeric thresholds, silently.
+Encoders and imputers are inside the pipeline, so the graph takes raw features. An array is taken as it is: its
+numbers have one unit, which features.py chose. HistGradientBoosting's own categorical splits are not used: the
+converter reads them as numeric thresholds, silently.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import Pipeline
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from core.schema import Feature, Kind
+from core.columns import Columns
+from core.schema import ProblemSpec
+from core.task import of
+from pipeline.candidates import checks, export
 
 
 @dataclass(frozen=True)
 class SklearnModel:
-    pipeline: Pipeline
-    features: Mapping[str, Feature]
+    """A fitted pipeline that ends in a classifier of class indices, or a regressor of the standardised target."""
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
-        probabilities: np.ndarray = self.pipeline.predict_proba(X)
-        return probabilities[:, 1]
+    pipeline: Pipeline
+    spec: ProblemSpec
+    standard: export.Standard | None  # of a regression's target
+    converter: dict[str, Any] = field(default_factory=dict)  # options of skl2onnx for the last step
+    device = "cpu"
+    embedding = 0
+
+    def predict(self, X: Columns) -> np.ndarray:
+        if self.standard is not None:
+            return self.standard.back(self.pipeline.predict(matrix(self.spec, X)))
+        present: np.ndarray = self.pipeline.predict_proba(matrix(self.spec, X))
+        probabilities = np.zeros((len(present), self._classes))
+        probabilities[:, self._present] = present
+        return of(self.spec).arrange(probabilities)
 
     def to_onnx(self) -> bytes:
         from skl2onnx import to_onnx
 
-        types = input_types(self.features)
-        return serialized(to_onnx(self.pipeline, initial_types=types, options={"zipmap": False}, target_opset=17))
+        zipmap = {"zipmap": False} if self.standard is None else {}
+        options = {id(self.pipeline.steps[-1][1]): zipmap | self.converter}
+        types = export.input_types(self.spec)
+        graph = to_onnx(self.pipeline, initial_types=types, options=options, target_opset=export.OPSET)
+        if self.standard is not None:
+            graph = export.in_unit(graph, graph.graph.output[0].name, self.standard)
+        elif len(self._present) < self._classes:
+            graph = export.spread(graph, self._present, self._classes)
+        return export.serialized(graph)
+
+    @property
+    def _classes(self) -> int:
+        return len(self.spec.classes) or 2
+
+    @property
+    def _present(self) -> list[int]:
+        return [int(code) for code in self.pipeline.classes_]
 
 
-def serialized(graph: Any) -> bytes:
-    """The same bytes for the same graph: skl2onnx lists operator sets in the order of a Python set."""
-    opsets = sorted(graph.opset_import, key=lambda opset: str(opset.domain))
-    del graph.opset_import[:]
-    graph.opset_import.extend(opsets)
-    return bytes(graph.SerializeToString(deterministic=True))
+def fit(
+    spec: ProblemSpec, categories: Any, numbers: Any, model: Any, X: Columns, y: np.ndarray, **converter: Any
+) -> SklearnModel:
+    """Fit `model` behind a transformer for the categories and one for the numbers; on an array, without them."""
+    checks.enough(spec, X, y)
+    standard = export.Standard.of(y) if spec.task == "regression" else None
+    target = y.astype(np.int64) if standard is None else standard.scaled(y)
+    encode = [] if checks.single_array(spec) else [("encode", encoder(spec, categories, numbers))]
+    pipeline = Pipeline([*encode, ("model", model)]).fit(matrix(spec, X), target)
+    return SklearnModel(pipeline, spec, standard, converter)
 
 
-def input_types(features: Mapping[str, Feature]) -> list[tuple[str, Any]]:
-    """One input a feature, shape (n, 1): the signature of every graph that we register."""
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-
-    kinds = {"number": FloatTensorType, "category": StringTensorType}
-    return [(name, kinds[feature.kind]([None, 1])) for name, feature in features.items()]
-
-
-def names(features: Mapping[str, Feature], kind: Kind) -> list[str]:
-    return [name for name, feature in features.items() if feature.kind == kind]
+def encoder(spec: ProblemSpec, categories: Any, numbers: Any) -> ColumnTransformer:
+    """Categories first, then numbers."""
+    columns = checks.of_kind(spec, "category"), checks.of_kind(spec, "number")
+    parts = [("categories", categories, columns[0]), ("numbers", numbers, columns[1])]
+    return ColumnTransformer([part for part in parts if part[2]])
 
 
-def fit(features: Mapping[str, Feature], categories: Any, numbers: Any, model: Any, X: Any, y: Any) -> SklearnModel:
-    """Fit `model` behind a transformer for the categories and one for the numbers."""
-    encode = ColumnTransformer(
-        [("categories", categories, names(features, "category")), ("numbers", numbers, names(features, "number"))]
-    )
-    return SklearnModel(Pipeline([("encode", encode), ("model", model)]).fit(X, y), features)
+def matrix(spec: ProblemSpec, X: Columns) -> Any:
+    """What scikit-learn takes: a frame of numbers and categories, or the array, shape (n, size)."""
+    array = checks.single_array(spec)
+    return X[array] if array else pd.DataFrame({name: X[name] for name in spec.features})
+
+
+def one_hot(**options: Any) -> OneHotEncoder:
+    return OneHotEncoder(handle_unknown="ignore", **options)
+
+
+def ordinal(**options: Any) -> OrdinalEncoder:
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1, **options)
+
+
+def imputed() -> SimpleImputer:
+    return SimpleImputer(strategy="median", keep_empty_features=True)
+
+
+def scaled() -> Pipeline:
+    return make_pipeline(imputed(), StandardScaler())

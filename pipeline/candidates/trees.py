@@ -1,30 +1,49 @@
 """Tree candidates, on ordinal categories. ADR 4 says why not on one-hot or native ones."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OrdinalEncoder
+import numpy as np
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from core.schema import Feature
-from pipeline.candidates import SEED, sklearn_model
-from pipeline.candidates.sklearn_model import SklearnModel
+from core.columns import Columns
+from core.schema import ProblemSpec
+from pipeline.candidates import SEED, checks, sklearn_model
+from pipeline.candidates.sklearn_model import SklearnModel, imputed, ordinal
 
 
-def forest(features: Mapping[str, Feature], X: Any, y: Any, **options: Any) -> SklearnModel:
-    """A random forest on ordinal categories and median-imputed numbers."""
-    model = RandomForestClassifier(random_state=SEED, n_jobs=1, **options)
-    return sklearn_model.fit(features, _ordinal(), SimpleImputer(strategy="median"), model, X, y)
+def tree(spec: ProblemSpec, X: Columns, y: np.ndarray, **options: Any) -> SklearnModel:
+    """One decision tree: what can be read on a page."""
+    checks.no_quantile(spec)
+    kind = DecisionTreeRegressor if spec.task == "regression" else DecisionTreeClassifier
+    return sklearn_model.fit(spec, ordinal(), imputed(), kind(random_state=SEED, **options), X, y)
 
 
-def hgb(features: Mapping[str, Feature], X: Any, y: Any, **options: Any) -> SklearnModel:
+def forest(spec: ProblemSpec, X: Columns, y: np.ndarray, **options: Any) -> SklearnModel:
+    """A random forest; a regression's predicts the mean, whatever the metric."""
+    checks.no_quantile(spec)
+    kind = RandomForestRegressor if spec.task == "regression" else RandomForestClassifier
+    return sklearn_model.fit(spec, ordinal(), imputed(), kind(random_state=SEED, n_jobs=1, **options), X, y)
+
+
+def hgb(spec: ProblemSpec, X: Columns, y: np.ndarray, **options: Any) -> SklearnModel:
     """Histogram gradient boosting; missing numbers go their own way, monotone features are held to it."""
-    categories = [0 for feature in features.values() if feature.kind == "category"]
-    monotone = [feature.monotone for feature in features.values() if feature.kind == "number"]
-    model = HistGradientBoostingClassifier(random_state=SEED, monotonic_cst=categories + monotone, **options)
-    return sklearn_model.fit(features, _ordinal(), "passthrough", model, X, y)
+    given = {"random_state": SEED, "monotonic_cst": _monotone(spec), **options}
+    if spec.task == "regression":
+        model = HistGradientBoostingRegressor(loss=checks.loss(spec), quantile=spec.gate.quantile, **given)
+    else:
+        model = HistGradientBoostingClassifier(**given)
+    return sklearn_model.fit(spec, ordinal(), "passthrough", model, X, y)
 
 
-def _ordinal() -> OrdinalEncoder:
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+def _monotone(spec: ProblemSpec) -> list[int] | None:
+    """One sign a column of the encoder; None where no order is asked for, which several classes need."""
+    ordered = [feature.monotone for feature in spec.features.values() if feature.kind == "number"]
+    if not any(ordered) or spec.task == "multiclass":
+        return None
+    return [0] * len(checks.of_kind(spec, "category")) + ordered
