@@ -17,7 +17,7 @@ export ORT_DISABLE_TELEMETRY = 1
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml scripts/venv.sh
 	@scripts/venv.sh
@@ -44,6 +44,10 @@ status: $(READY)  ## what runs, and where
 .PHONY: test
 test: $(READY)  ## run the tests
 	@$(BIN)/pytest -q
+
+.PHONY: test-loops
+test-loops: $(READY)  ## the whole loop on tables that the template has never seen, and on images
+	@$(BIN)/pytest -q -m loops tests/loops
 
 .PHONY: check
 check: $(READY)  ## lint, formatting, types, direction of the imports, docs
