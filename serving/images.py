@@ -1,6 +1,7 @@
 """A PNG to the numbers of an image column: 8-bit grey, resized to the column's shape, black and white its min and max.
 
-Pillow is imported with the first image, so that a server that gets none starts without it.
+Each number is the mean of the area that it covers. Pillow is imported with the first image: a server that gets none
+starts without it.
 """
 
 import struct
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 MAX_PIXELS = 4_000_000  # of an upload: 16 MB when decoded
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 WHITE = 255
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, struct.error, zlib.error)  # what Pillow may raise
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)  # by Pillow
 
 
 def image_column(spec: ProblemSpec) -> str | None:
@@ -47,7 +57,7 @@ def _decoded(content: bytes, column: Column) -> "Image.Image":
     try:
         with Image.open(BytesIO(content), formats=["PNG"]) as image:
             _check_size(*image.size)  # the header may come twice
-            return _grey(image).resize((width, height), Image.Resampling.BILINEAR)
+            return _grey(image).resize((width, height), Image.Resampling.BOX)
     except Image.DecompressionBombError:
         raise _too_large() from None
 

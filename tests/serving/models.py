@@ -67,7 +67,7 @@ def _graph(spec: ProblemSpec, prediction: Prediction, fault: str, embedding: boo
 
 
 def _fault(spec: ProblemSpec, fault: str) -> list[onnx.NodeProto]:
-    """Nodes that make `fault`, (n, 1): zeros; above the limit NaN (root of a negative number) or an index out of range."""
+    """Nodes that make `fault`, (n, 1): zeros; above the limit NaN (a root of -1) or an index out of range."""
     if not fault:
         return [
             helper.make_node("Shape", [next(iter(spec.features))], ["rows"], start=0, end=1),

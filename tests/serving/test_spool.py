@@ -112,6 +112,15 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, store: Engine, monkeypa
     assert ids(store) == ["000000", "000002"]
 
 
+def test_a_line_longer_than_what_is_read_at_once_is_shipped(tmp_path: Path, store: Engine) -> None:
+    spool = Spool(tmp_path / "spool", segment_bytes=1000)
+    for i, length in enumerate((10, 3 * spools.READ, 10, spools.READ - 1)):
+        spool.append(line(i, inputs={"pixels": "x" * length}), 1)
+    ship(spool, tmp_path)
+    assert ids(store) == [f"{i:06d}" for i in range(4)]
+    assert spool.pending_bytes == 0
+
+
 def test_a_record_that_the_store_never_takes_is_kept_aside_and_holds_nothing_up(tmp_path: Path, store: Engine) -> None:
     spool = Spool(tmp_path / "spool")
     bad = [line(1, entity=None), line(2, day="never"), b"not json\n"]
