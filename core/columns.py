@@ -2,7 +2,7 @@
 
 A datetime column travels as ISO 8601 with a UTC offset. As columns it is two: NAME (datetime64[s], UTC) and
 NAME_utc_offset (minutes), so the local clock is known without a table of time zones. An array travels nested or flat
-and is one column of shape (n, size); a frame holds it as one list a row.
+and is one column of shape (n, size); a frame holds it as one list a row, nested or flat. Text travels as text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -34,7 +34,7 @@ def from_rows(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]]) -> Columns:
         elif column.type == "number":
             out[name] = _numbers(values)
         elif column.type == "array":
-            out[name] = np.array(values, np.float32).reshape(len(rows), column.size)
+            out[name] = stacked(values, column.size)
         else:
             out[name] = np.array([MISSING_CATEGORY if v is None else v for v in values], str)
     for name in spec.lookup_values:
@@ -51,11 +51,11 @@ def from_frame(spec: ProblemSpec, frame: "pd.DataFrame") -> Columns:
             out[name] = frame[name].to_numpy("datetime64[s]")
             out[offset_name(name)] = frame[offset_name(name)].to_numpy(np.float64)
         elif column.type == "number":
-            out[name] = frame[name].to_numpy(np.float64)
+            out[name] = frame[name].to_numpy(np.float64, na_value=np.nan)
         elif column.type == "array":
             out[name] = stacked(frame[name], column.size)
         else:
-            out[name] = frame[name].fillna(MISSING_CATEGORY).to_numpy().astype(str)
+            out[name] = np.array([MISSING_CATEGORY if v is None else v for v in _texts(frame[name])], str)
     return out
 
 
@@ -67,9 +67,19 @@ def to_rows(spec: ProblemSpec, frame: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def stacked(values: Iterable[Any], size: int) -> np.ndarray:
-    """Arrays of one size, one a row, as float32 of shape (n, size)."""
-    rows = [np.asarray(value, np.float32).ravel() for value in values]
+    """Arrays of one size, one a row, as float32 of shape (n, size). One that is missing is all NaN."""
+    rows = [np.full(size, np.nan, np.float32) if is_missing(v) else flat(v).astype(np.float32) for v in values]
     return np.stack(rows) if rows else np.empty((0, size), np.float32)
+
+
+def flat(value: Any) -> np.ndarray:
+    """A list or an array, nested in any way (as Parquet does, arrays in an array of objects), as one of shape (m,)."""
+    array = np.asarray(value)
+    return array.ravel() if array.dtype != object else np.concatenate([flat(part) for part in array])
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and np.isnan(value))
 
 
 def event_day(spec: ProblemSpec, columns: Columns) -> np.ndarray:
@@ -92,8 +102,14 @@ def _travelling(spec: ProblemSpec, frame: "pd.DataFrame", name: str) -> list[Any
     if name in spec.datetimes:
         return _iso(frame, name)
     if spec.columns[name].type == "array":
-        return [np.asarray(value).ravel().tolist() for value in frame[name]]
-    return frame[name].tolist()
+        return [None if is_missing(value) else flat(value).tolist() for value in frame[name]]
+    if spec.columns[name].type == "number":
+        return frame[name].to_numpy(np.float64, na_value=np.nan).tolist()
+    return _texts(frame[name])
+
+
+def _texts(values: "pd.Series[Any]") -> list[str | None]:
+    return [str(v) if there else None for v, there in zip(values.tolist(), values.notna().tolist(), strict=True)]
 
 
 def _iso(frame: "pd.DataFrame", name: str) -> list[str | None]:

@@ -57,18 +57,22 @@ def add_outcomes(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:
         return insert_new(connection, OUTCOMES, rows)
 
 
-def live(engine: Engine, problem: str, first: date, last: date, known_before: date) -> list[dict[str, Any]]:
+def live(
+    engine: Engine, problem: str, first: date, last: date, known_before: date, inputs: bool = False
+) -> list[dict[str, Any]]:
     """Answered predictions for events of first..last, one row each, with the outcome where one was known.
 
-    Outcomes of partitions on or after `known_before` are not seen: a label has a clock of its own.
+    Outcomes of partitions on or after `known_before` are not seen: a label has a clock of its own. The request's
+    columns, which may hold whole arrays, are read only when `inputs` are asked for.
     """
+    wanted = [column for column in PREDICTIONS.c if inputs or column is not PREDICTIONS.c.inputs]
     known = and_(
         OUTCOMES.c.problem == PREDICTIONS.c.problem,
         OUTCOMES.c.event_id == PREDICTIONS.c.event_id,
         OUTCOMES.c.known_on < known_before,
     )
     query = (
-        select(PREDICTIONS, OUTCOMES.c.outcome)
+        select(*wanted, OUTCOMES.c.outcome)
         .join(OUTCOMES, known, isouter=True)
         .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.day.between(first, last))
         .where(PREDICTIONS.c.error.is_(None))
@@ -79,21 +83,24 @@ def live(engine: Engine, problem: str, first: date, last: date, known_before: da
 
 
 def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
-    """Predictions (errors too) since that time: model_version, role, score, error, latency_ms, served_at."""
-    names = ("model_version", "role", "score", "error", "latency_ms", "served_at")
+    """Predictions (errors too) since that time: model_version, role, score, label, error, latency_ms, served_at."""
+    names = ("model_version", "role", "score", "label", "error", "latency_ms", "served_at")
     wanted = (PREDICTIONS.c[name] for name in names)
     query = select(*wanted).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def daily(engine: Engine, problem: str) -> list[dict[str, Any]]:
+def daily(engine: Engine, problem: str, classes: Sequence[str] = ()) -> list[dict[str, Any]]:
     """What was answered, one row per event day, version and role, by day and first use.
 
     day, model_version, role, answers, failed, first_at and last_at (served, seconds since 1970, UTC); of answers
-    whose outcome is known by now: labelled, observed (mean outcome) and expected (mean score).
+    whose outcome is known by now: labelled, observed (mean outcome) and expected (mean score). With the `classes` of a
+    problem that has more than two, `observed` is the share whose label is right.
     """
     p, outcome = PREDICTIONS.c, OUTCOMES.c.outcome
+    names = {float(code): name for code, name in enumerate(classes)}
+    right = case((case(names, value=outcome) == p.label, 1.0), (outcome.is_not(None), 0.0)) if classes else outcome
     known = and_(OUTCOMES.c.problem == p.problem, OUTCOMES.c.event_id == p.event_id, p.error.is_(None))
     query = (
         select(
@@ -105,7 +112,7 @@ def daily(engine: Engine, problem: str) -> list[dict[str, Any]]:
             func.min(p.served_at).label("first_at"),
             func.max(p.served_at).label("last_at"),
             func.count(outcome).label("labelled"),
-            func.avg(outcome).label("observed"),
+            func.avg(right).label("observed"),
             func.avg(case((outcome.is_not(None), p.score))).label("expected"),
         )
         .join(OUTCOMES, known, isouter=True)

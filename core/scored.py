@@ -4,20 +4,24 @@ Columns: what is watched of the inputs (`ProblemSpec.watched`), the model's embe
 named here. Training writes the reference with it, monitoring the live window. Numpy only.
 """
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from core.columns import Columns
 from core.config import Frozen
-from core.schema import ProblemSpec
+from core.runtime import EMBEDDING
+from core.schema import Kind, ProblemSpec
 from core.task import of, primary_loss
 
 PREDICTION = "prediction"  # core.task's score
 LABEL = "label"  # predicted class, where the problem names its classes
 RESIDUAL = "residual"  # observed less expected, NaN where no label is known yet
 LOSS, BASELINE_LOSS = "loss", "baseline_loss"  # core.task.primary_loss of the model and of a constant, NaN likewise
-DAY = "day"
+DAY = "day"  # of the live window only, as the next
+CLUSTER = "_cluster"  # rows with the same one belong together in intervals: the problem's cluster, or the day
 
 
 class Trivial(Frozen):
@@ -48,6 +52,17 @@ def judged(spec: ProblemSpec, prediction: np.ndarray, y: np.ndarray, trivial: Tr
         LOSS: _where(known, lambda: loss(y[known], prediction[known])),
         BASELINE_LOSS: _where(known, lambda: loss(y[known], trivial.predict(int(known.sum())))),
     }
+
+
+def embedding(spec: ProblemSpec, names: Iterable[str]) -> list[str]:
+    """Of these columns those of the model's embedding (core.runtime), in its order."""
+    found = {name for name in names if re.fullmatch(rf"{EMBEDDING}_\d+", name)} - set(spec.watched)
+    return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
+
+
+def watched(spec: ProblemSpec, names: Iterable[str]) -> dict[str, Kind]:
+    """What is compared column by column: what the problem watches, and of `names` the model's embedding."""
+    return spec.watched | dict.fromkeys(embedding(spec, names), "number")
 
 
 def statistics(spec: ProblemSpec, derived: Columns) -> Columns:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core import database
 from core.config import settings
 from core.releases import ReleaseReader
+from core.scored import Trivial
 from monitoring.run import Champion, run
 from problems import load
 
@@ -40,7 +41,7 @@ def _champion(reader: ReleaseReader, cache: Path) -> "tuple[Champion, pd.DataFra
         version=version,
         trained_through=date.fromisoformat(facts["last_day"]),
         released_as_of=date.fromisoformat(tags["as_of"]),
-        base_rate=facts["base_rate"],
+        trivial=Trivial.model_validate(facts["trivial"]),
         previous=tags.get("replaced") or None,
     )
     return champion, pd.read_parquet(folder / REFERENCE)

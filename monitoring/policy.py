@@ -7,8 +7,9 @@ raises alarms; alone it retrains nothing, because on autocorrelated data it is a
 from dataclasses import dataclass
 from typing import Literal
 
-from core.schema import Monitor
+from core.schema import Monitor, ProblemSpec
 from monitoring.evidence import Evidence
+from monitoring.words import Words, words
 
 MIN_ROLLBACK_DAYS = 3  # labelled days: fewer give no t statistic worth the name
 SHOWN_COLUMNS = 3
@@ -30,7 +31,7 @@ class _Finding:
 
 def decide(
     evidence: Evidence,
-    monitor: Monitor,
+    spec: ProblemSpec,
     champion_age_days: int,
     days_since_release: int,
     previous_champion: bool,
@@ -43,10 +44,15 @@ def decide(
     """
     if not evidence.rows:
         return Decision("ignore", ["no predictions by the champion in the window"])
-    worse = _baseline(evidence, monitor)
-    findings = [_calibration(evidence, monitor), _prediction(evidence, monitor), _age(champion_age_days, monitor)]
+    monitor, said = spec.monitor, words(spec)
+    worse = _baseline(evidence, monitor, said)
+    findings = [
+        _calibration(evidence, monitor, said),
+        _prediction(evidence, monitor, said),
+        _age(champion_age_days, monitor),
+    ]
     fired = [f.text for f in findings if f.fires]
-    others = [f.text for f in [*findings, worse] if not f.fires] + _explanations(evidence)
+    others = [f.text for f in [*findings, worse] if not f.fires] + _explanations(evidence, monitor)
     if worse.fires and previous_champion:
         return Decision("roll back", [worse.text, *fired, *others])
     if worse.fires:
@@ -57,41 +63,47 @@ def decide(
     return Decision("retrain" if fired else "ignore", [*fired, *others])
 
 
-def _baseline(e: Evidence, m: Monitor) -> _Finding:
+def _baseline(e: Evidence, m: Monitor, said: Words) -> _Finding:
     if e.baseline_t is None or e.rows < m.min_rows or e.labelled_days < MIN_ROLLBACK_DAYS:
-        return _Finding(False, "too few labelled days or rows for a comparison with the constant rate")
+        return _Finding(False, f"too few labelled days or rows for a comparison with the {said.constant}")
     fires = e.baseline_t >= m.rollback_t
     verdict = "credibly worse" if fires else "not credibly worse"
-    text = f"log loss is {verdict} than a constant rate's: t = {e.baseline_t:.2f} over {e.labelled_days} labelled days"
-    return _Finding(fires, f"{text}, limit {m.rollback_t:g}")
+    text = f"{said.loss} is {verdict} than a {said.constant}'s: t = {e.baseline_t:.2f}"
+    return _Finding(fires, f"{text} over {e.labelled_days} labelled days, limit {m.rollback_t:g}")
 
 
-def _calibration(e: Evidence, m: Monitor) -> _Finding:
+def _calibration(e: Evidence, m: Monitor, said: Words) -> _Finding:
     if e.rows < m.min_rows:
         return _Finding(False, f"{e.rows} rows are no evidence, {m.min_rows} are needed")
-    if e.labelled_days < m.window_days or e.residual_mean is None:
-        days = f"{e.labelled_days} of {m.window_days} labelled days"
+    if e.labelled_days < _days(m) or e.residual_mean is None:
+        days = f"{e.labelled_days} of {_days(m)} labelled days"
         return _Finding(False, f"warming up: {days}, so no verdict on calibration")
     fires = abs(e.residual_mean) >= m.calibration_max
-    interval = _interval(e.residual_low, e.residual_high)
-    text = f"calibration is {'off' if fires else 'fine'}: observed - predicted rate is {e.residual_mean:+.3f}{interval}"
+    value = f"{e.residual_mean:+.3f}{_interval(e.residual_low, e.residual_high)}{said.unit}"
+    text = f"calibration is {'off' if fires else 'fine'}: {said.residual} is {value}"
     return _Finding(fires, f"{text} over {e.labelled_days} labelled days, limit {m.calibration_max:g}")
 
 
-def _prediction(e: Evidence, m: Monitor) -> _Finding:
+def _prediction(e: Evidence, m: Monitor, said: Words) -> _Finding:
+    """On the score or the predicted class, whichever moved more."""
     if e.prediction_psi is None:
         return _Finding(False, "no reference, so no verdict on the predictions' distribution")
-    if e.rows < m.min_rows or e.days < m.window_days:
-        days = f"{e.days} of {m.window_days} days, {e.rows} rows"
+    if e.rows < m.min_rows or e.days < _days(m):
+        days = f"{e.days} of {_days(m)} days, {e.rows} rows"
         return _Finding(False, f"warming up: {days}, so no verdict on the predictions' distribution")
-    fires = e.prediction_psi >= m.prediction_psi_max
+    psi, what = max((e.prediction_psi, said.scores), (e.label_psi or 0.0, "predicted classes"))
+    fires = psi >= m.prediction_psi_max
     verb = "has shifted" if fires else "is steady"
-    text = f"the predictions' distribution {verb}: PSI {e.prediction_psi:.3f}, limit {m.prediction_psi_max:g}"
-    return _Finding(fires, text)
+    return _Finding(fires, f"the {what}' distribution {verb}: PSI {psi:.3f}, limit {m.prediction_psi_max:g}")
 
 
 def _age(days: int, m: Monitor) -> _Finding:
     return _Finding(days > m.max_age_days, f"the champion's training data end {days} days ago, limit {m.max_age_days}")
+
+
+def _days(m: Monitor) -> int:
+    """Days that a verdict needs."""
+    return m.window_days if m.min_days is None else m.min_days
 
 
 def _cooldown(since_release: int, since_retrain: int | None, m: Monitor) -> str | None:
@@ -104,12 +116,14 @@ def _cooldown(since_release: int, since_retrain: int | None, m: Monitor) -> str 
     return f"cooling down: {last} days since the last {event}, {m.cooldown_days} are waited for"
 
 
-def _explanations(e: Evidence) -> list[str]:
+def _explanations(e: Evidence, m: Monitor) -> list[str]:
     texts = []
     if e.drifted:
         top = ", ".join(f"{name} {psi:.2f}" for name, psi in list(e.drifted.items())[:SHOWN_COLUMNS])
         share = f", {e.drift_share:.0%} of the columns" if e.drift_share is not None else ""
         texts.append(f"inputs drifted (explains, decides nothing): {len(e.drifted)}{share}; PSI {top}")
+    if e.embedding_psi is not None and e.embedding_psi >= m.column_psi_max:
+        texts.append(f"the model's embedding drifted (explains, decides nothing): mean PSI {e.embedding_psi:.2f}")
     texts += [f"alarm: {100 * rise:.0f} points more of {name} are missing" for name, rise in e.null_alarms.items()]
     if e.empty_columns:
         texts.append(f"alarm: no values to compare in {', '.join(e.empty_columns)}")

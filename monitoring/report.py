@@ -7,7 +7,7 @@ sample size, and with it whether a high score is good or bad.
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.schema import Monitor, ProblemSpec
-from monitoring.frames import PREDICTION, RESIDUAL
+from core.schema import Kind, ProblemSpec
+from core.scored import LABEL, PREDICTION, RESIDUAL, embedding, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ class Reading:
 
     residual_mean: float | None = None
     prediction_psi: float | None = None
+    label_psi: float | None = None
     column_psi: dict[str, float] = field(default_factory=dict)
     tests: dict[str, str] = field(default_factory=dict)
 
@@ -39,7 +40,7 @@ def write(
 ) -> Reading:
     """Run the report on scored frames, write target.html and target.json, and return what the JSON says.
 
-    Features without any value on one side are left out, since Evidently raises on them. With nothing to report
+    Columns without any value on one side are left out, since Evidently raises on them. With nothing to report
     there is no file.
     """
     with warnings.catch_warnings():
@@ -60,6 +61,7 @@ def reading(content: Mapping[str, Any]) -> Reading:
     return Reading(
         residual_mean=values.get(("MeanValue", RESIDUAL)),
         prediction_psi=psi.pop(PREDICTION, None),
+        label_psi=psi.pop(LABEL, None),
         column_psi=psi,
         tests={test["name"]: test["status"] for test in content["tests"]},
     )
@@ -69,56 +71,59 @@ def _run(current: "pd.DataFrame", reference: "pd.DataFrame | None", spec: Proble
     os.environ.setdefault("DO_NOT_TRACK", "true")
     from evidently import Report  # type: ignore[import-untyped]
 
-    compared = [] if reference is None else [n for n in spec.features if _comparable(n, current, reference)]
-    metrics = _metrics(current, reference, spec.monitor, compared)
+    kinds: dict[str, Kind] = {**watched(spec, current.columns), PREDICTION: "number", LABEL: "category"}
+    compared = {} if reference is None else {n: k for n, k in kinds.items() if _comparable(n, current, reference)}
+    metrics = _metrics(current, spec, compared)
     if not metrics:
         return None
     return Report(metrics, include_tests=True).run(
-        current_data=_dataset(current, spec, compared),
-        reference_data=None if reference is None else _dataset(reference, spec, compared),
+        current_data=_dataset(current, compared, spec.monitor.sample_rows),
+        reference_data=None if reference is None else _dataset(reference, compared, spec.monitor.sample_rows),
         timestamp=made,
     )
 
 
-def _metrics(
-    current: "pd.DataFrame", reference: "pd.DataFrame | None", monitor: Monitor, compared: list[str]
-) -> list[Any]:
+def _metrics(current: "pd.DataFrame", spec: ProblemSpec, compared: Collection[str]) -> list[Any]:
+    """Calibration, prediction and label; then what is watched; the model's embedding as a group of its own."""
     from evidently.metrics import MeanValue, ValueDrift  # type: ignore[import-untyped]
     from evidently.presets import DataDriftPreset  # type: ignore[import-untyped]
     from evidently.tests import gt, lt  # type: ignore[import-untyped]
 
     metrics: list[Any] = []
     if current[RESIDUAL].notna().any():
-        limit = monitor.calibration_max
+        limit = spec.monitor.calibration_max
         metrics.append(MeanValue(column=RESIDUAL, tests=[gt(-limit), lt(limit)]))
-    if reference is not None and _comparable(PREDICTION, current, reference):
-        limit = monitor.prediction_psi_max
-        metrics.append(ValueDrift(column=PREDICTION, method=METHOD, threshold=limit, tests=[lt(limit)]))
-    if compared:
-        metrics.append(DataDriftPreset(columns=compared, method=METHOD, threshold=monitor.column_psi_max))
+    for name in (n for n in (PREDICTION, LABEL) if n in compared):
+        limit = spec.monitor.prediction_psi_max
+        metrics.append(ValueDrift(column=name, method=METHOD, threshold=limit, tests=[lt(limit)]))
+    for group in ([n for n in spec.watched if n in compared], embedding(spec, compared)):
+        if group:
+            metrics.append(DataDriftPreset(columns=group, method=METHOD, threshold=spec.monitor.column_psi_max))
     return metrics
 
 
-def _dataset(frame: "pd.DataFrame", spec: ProblemSpec, compared: list[str]) -> Any:
+def _dataset(frame: "pd.DataFrame", compared: Mapping[str, Kind], rows: int) -> Any:
     from evidently import DataDefinition, Dataset
 
-    of_kind = {kind: [n for n in compared if spec.features[n].kind == kind] for kind in ("number", "category")}
+    numbers = [name for name, kind in compared.items() if kind == "number" and name != PREDICTION]
     definition = DataDefinition(
-        numerical_columns=[*of_kind["number"], PREDICTION, RESIDUAL], categorical_columns=of_kind["category"]
+        numerical_columns=[*numbers, PREDICTION, RESIDUAL],
+        categorical_columns=[name for name, kind in compared.items() if kind == "category"],
     )
-    return Dataset.from_pandas(sampled(frame, compared, spec.monitor.sample_rows), data_definition=definition)
+    return Dataset.from_pandas(sampled(frame, compared, rows), data_definition=definition)
 
 
-def sampled(frame: "pd.DataFrame", compared: list[str], rows: int) -> "pd.DataFrame":
-    """The columns of the report. Only `rows` random rows keep their features: Evidently skips missing values.
+def sampled(frame: "pd.DataFrame", compared: Collection[str], rows: int) -> "pd.DataFrame":
+    """The columns of the report. Only `rows` random rows keep what is watched: Evidently skips missing values.
 
-    Prediction and residual stay whole, since the policy judges them, and all in one report.
+    Prediction, label and residual stay whole, since the policy judges them, and all in one report.
     """
-    out = frame[[*compared, PREDICTION, RESIDUAL]].copy()
-    if compared and len(out) > rows:
+    thinned = [name for name in compared if name not in (PREDICTION, LABEL)]
+    out = frame[[*thinned, PREDICTION, RESIDUAL, *([LABEL] if LABEL in compared else [])]].copy()
+    if thinned and len(out) > rows:
         keep = np.zeros(len(out), bool)
         keep[np.random.default_rng(0).permutation(len(out))[:rows]] = True
-        dense = [n for n in compared if out.loc[keep, n].notna().any()]  # one that is too sparse keeps all its values
+        dense = [n for n in thinned if out.loc[keep, n].notna().any()]  # one that is too sparse keeps all its values
         out.loc[~keep, dense] = None
     return out
 

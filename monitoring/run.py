@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from core import decisions, predictions
-from core.schema import Monitor
+from core.scored import Trivial
 from monitoring import evidence as ev
 from monitoring import frames
 from monitoring.policy import Decision, decide
@@ -33,7 +33,7 @@ class Champion:
     version: str
     trained_through: date  # last day whose events it was trained on
     released_as_of: date  # when it became champion
-    base_rate: float  # rate of the target in its training window: the trivial baseline's prediction
+    trivial: Trivial  # of its training window: the constant to beat and the unit of residuals
     previous: str | None = None  # version to roll back to
 
 
@@ -47,7 +47,7 @@ def run(
 ) -> Decision:
     """Judge the champion on the window_days before `as_of`, with the labels known at that night's cut-off.
 
-    `reference` is a scored frame (monitoring.frames) sampled from the champion's training window. The report goes to
+    `reference` is a scored frame (core.scored) sampled from the champion's training window. The report goes to
     reports/PROBLEM/AS_OF.html and .json. Repeating a day replaces its decision.
     """
     target = reports / problem.spec.name / as_of.isoformat()
@@ -82,21 +82,20 @@ def _evidence(
     reference: "pd.DataFrame | None",
     target: Path,
 ) -> ev.Evidence:
-    first, last = as_of - timedelta(days=problem.spec.monitor.window_days), as_of - timedelta(days=1)
-    rows = predictions.live(engine, problem.spec.name, first, last, known_before=as_of)
-    current = frames.current(problem.spec, rows, champion.version)
-    log.info("%s %s: %d answers, %d events by %s", problem.spec.name, as_of, len(rows), len(current), champion.version)
-    made = datetime.combine(as_of, clock())
-    return ev.build(current, reference, problem.spec, champion.base_rate, target, made)
+    spec = problem.spec
+    first, last = as_of - timedelta(days=spec.monitor.window_days), as_of - timedelta(days=1)
+    rows = predictions.live(engine, spec.name, first, last, known_before=as_of, inputs=spec.cluster is not None)
+    current = frames.current(spec, rows, champion.version, champion.trivial)
+    log.info("%s %s: %d answers, %d events by %s", spec.name, as_of, len(rows), len(current), champion.version)
+    return ev.build(current, reference, spec, target, datetime.combine(as_of, clock()))
 
 
 def _judge(engine: Engine, problem: Problem, as_of: date, champion: Champion, found: ev.Evidence) -> Decision:
-    monitor: Monitor = problem.spec.monitor
     history = decisions.history(engine, problem.spec.name, until=as_of)
     retrains = [row["as_of"] for row in history if row["decision"] == "retrain"]
     return decide(
         found,
-        monitor,
+        problem.spec,
         champion_age_days=(as_of - champion.trained_through).days,
         days_since_release=(as_of - champion.released_as_of).days,
         previous_champion=champion.previous is not None,

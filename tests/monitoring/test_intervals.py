@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from monitoring.intervals import Estimate, clustered_mean, daily_t, log_losses
+from monitoring.intervals import Estimate, clustered_mean, daily_t
 
 
 def test_the_interval_covers_the_truth_when_days_differ() -> None:
@@ -35,7 +35,3 @@ def test_the_paired_t_is_of_day_means() -> None:
 @pytest.mark.parametrize("differences", [np.zeros(4), np.array([])])
 def test_identical_losses_have_no_t(differences: np.ndarray) -> None:
     assert daily_t(differences, np.array([1, 1, 2, 2])[: len(differences)]) is None
-
-
-def test_log_loss_of_a_certain_mistake_is_finite() -> None:
-    assert log_losses(np.array([1.0]), np.array([0.0]))[0] == pytest.approx(16.118, abs=1e-3)

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from core.schema import Monitor
+from core.schema import ProblemSpec
 from monitoring.evidence import Evidence
 from monitoring.policy import Decision, decide
+from tests.monitoring.conftest import toy
 
-MONITOR = Monitor()
 HEALTHY = Evidence(
     rows=6000,
     days=7,
@@ -29,15 +29,50 @@ def judged(
     since_release: int = 10,
     previous: bool = True,
     since_retrain: int | None = None,
+    spec: ProblemSpec | None = None,
 ) -> Decision:
-    return decide(evidence, MONITOR, age, since_release, previous, since_retrain)
+    return decide(evidence, spec or toy(), age, since_release, previous, since_retrain)
 
 
 def test_a_healthy_champion_is_left_alone_with_the_numbers_that_say_so() -> None:
     decision = judged(HEALTHY)
     assert decision.decision == "ignore"
     assert "calibration is fine: observed - predicted rate is +0.010 [-0.020, +0.040]" in decision.reasons[0]
-    assert any("PSI 0.030, limit 0.2" in reason for reason in decision.reasons)
+    assert "the predictions' distribution is steady: PSI 0.030, limit 0.2" in decision.reasons
+    assert "log loss is not credibly worse than a constant rate's: t = -5.00 over 7 labelled days, limit 2" in (
+        decision.reasons
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "gate", "wanted"),
+    [
+        ("multiclass", "accuracy", "calibration is off: accuracy - confidence is +0.200 [-0.020, +0.040] over 7"),
+        (
+            "regression",
+            "mae",
+            "calibration is off: mean residual is +0.200 [-0.020, +0.040] standard deviations over 7",
+        ),
+        ("regression", "pinball", "calibration is off: coverage - quantile is +0.200 [-0.020, +0.040] over 7"),
+    ],
+)
+def test_reasons_have_the_tasks_words(task: str, gate: str, wanted: str) -> None:
+    spec = toy(task, gate={"metric": gate} | ({"quantile": 0.9} if gate == "pinball" else {}))
+    assert judged(replace(HEALTHY, residual_mean=0.2), spec=spec).reasons[0].startswith(wanted)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "loss"),
+    [
+        ("binary", "brier", "Brier score is credibly worse than a constant rate's"),
+        ("multiclass", "macro_f1", "log loss is credibly worse than a constant's"),
+        ("regression", "mae", "absolute error is credibly worse than a constant's"),
+        ("regression", "r2", "squared error is credibly worse than a constant's"),
+    ],
+)
+def test_the_loss_has_its_own_name(task: str, metric: str, loss: str) -> None:
+    decision = judged(replace(HEALTHY, baseline_t=3.0), spec=toy(task, gate={"metric": metric}))
+    assert decision.reasons[0].startswith(loss)
 
 
 @pytest.mark.parametrize("mean", [0.05, -0.05, 0.2])
@@ -52,6 +87,14 @@ def test_a_shift_of_the_predictions_retrains_from_the_limit_on(psi: float, wante
     assert judged(replace(HEALTHY, prediction_psi=psi)).decision == wanted
 
 
+def test_a_shift_of_the_predicted_classes_retrains_though_the_confidences_are_steady() -> None:
+    decision = judged(replace(HEALTHY, label_psi=0.4), spec=toy("multiclass"))
+    assert decision.decision == "retrain"
+    assert decision.reasons[0] == "the predicted classes' distribution has shifted: PSI 0.400, limit 0.2"
+    steady = judged(replace(HEALTHY, label_psi=0.01), spec=toy("multiclass"))
+    assert "the confidences' distribution is steady: PSI 0.030, limit 0.2" in steady.reasons
+
+
 @pytest.mark.parametrize(("age", "wanted"), [(28, "ignore"), (29, "retrain")])
 def test_age_retrains_beyond_the_limit(age: int, wanted: str) -> None:
     assert judged(HEALTHY, age=age).decision == wanted
@@ -62,6 +105,13 @@ def test_input_drift_is_named_and_decides_nothing() -> None:
     decision = judged(drifted)
     assert decision.decision == "ignore"
     assert "dewp 3.70, wind 0.40" in decision.reasons[-1]
+
+
+def test_the_embeddings_drift_is_told_and_decides_nothing() -> None:
+    decision = judged(replace(HEALTHY, embedding_psi=0.9))
+    assert decision.decision == "ignore"
+    assert decision.reasons[-1] == "the model's embedding drifted (explains, decides nothing): mean PSI 0.90"
+    assert "embedding" not in " ".join(judged(replace(HEALTHY, embedding_psi=0.1)).reasons)
 
 
 @pytest.mark.parametrize(("since", "wanted"), [(6, "ignore"), (7, "retrain")])
@@ -87,6 +137,14 @@ def test_calibration_waits_for_a_full_window_of_labelled_days() -> None:
 
 def test_prediction_drift_waits_for_a_full_window() -> None:
     assert judged(replace(HEALTHY, prediction_psi=0.9, days=6)).decision == "ignore"
+
+
+def test_a_source_without_rows_on_some_days_says_how_many_make_a_verdict() -> None:
+    weekdays = replace(HEALTHY, days=5, labelled_days=5, residual_mean=0.2)
+    assert judged(weekdays).decision == "ignore"
+    assert judged(weekdays, spec=toy(monitor={"min_days": 5})).decision == "retrain"
+    waiting = judged(replace(weekdays, labelled_days=4, days=4), spec=toy(monitor={"min_days": 5}))
+    assert waiting.reasons[0].startswith("warming up: 4 of 5 labelled days")
 
 
 def test_few_rows_are_no_evidence_but_age_still_counts() -> None:
