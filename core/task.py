@@ -23,7 +23,7 @@ class Task(Protocol):
 
     @property
     def losses(self) -> dict[str, Loss]:
-        """Metrics that are a mean over rows, lower is better: (y, prediction) -> loss of each row. The usual one first."""
+        """Metrics that are a mean over rows, lower is better: (y, prediction) -> loss of each row. The usual first."""
 
     def arrange(self, raw: np.ndarray) -> np.ndarray:
         """The graph's tensor, shape (n, width), to a prediction."""
@@ -105,10 +105,11 @@ class Binary:
         return [self.classes[int(p >= 0.5)] for p in prediction.tolist()]
 
     def residual(self, y: np.ndarray, prediction: np.ndarray, scale: float) -> np.ndarray:
-        return np.asarray(y, np.float64) - prediction
+        out: np.ndarray = np.asarray(y, np.float64) - prediction
+        return out
 
     def constant(self, y: np.ndarray) -> np.ndarray:
-        return np.asarray(y, np.float64).mean()
+        return np.asarray(np.mean(y, dtype=np.float64))
 
     def scale(self, y: np.ndarray) -> float:
         return 1.0
@@ -151,7 +152,7 @@ class Multiclass:
 
 @dataclass(frozen=True)
 class Regression:
-    """Residuals are in standard deviations of the target; with a quantile they are its coverage less what it should be."""
+    """Residuals are in standard deviations of the target; with a quantile they are its coverage less the quantile."""
 
     metric: str = "mae"
     quantile: float | None = None
@@ -160,6 +161,8 @@ class Regression:
     @property
     def losses(self) -> dict[str, Loss]:
         losses: dict[str, Loss] = {"mae": absolute_error, "mse": squared_error}
+        if self.metric in ("rmse", "r2"):
+            losses = {"mse": squared_error, "mae": absolute_error}
         return losses if self.quantile is None else {"pinball": pinball(self.quantile), **losses}
 
     def arrange(self, raw: np.ndarray) -> np.ndarray:

@@ -9,26 +9,29 @@ from typing import Any, Literal
 
 import numpy as np
 
-from core.schema import Gate, ProblemSpec
-from pipeline.metrics import LOSSES, daily_difference, observed_minus_expected
+from core.schema import ProblemSpec
+from core.task import of
+from pipeline.metrics import calibration, difference, measures
 
 Outcome = Literal["promote", "keep", "block"]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the gate looks at. Arrays are one value per held-out row, shape (n,)."""
+    """What the gate looks at. Arrays are one value per held-out row, shape (n,); predictions as core.task has them."""
 
     y: np.ndarray
     days: np.ndarray
+    clusters: np.ndarray  # rows that belong together; most often the days
     hashes: np.ndarray  # row hashes of the holdout
     challenger: np.ndarray  # predictions of the model that was not trained on the holdout
     baseline: np.ndarray
+    scale: float  # unit of residuals and of shifts: core.scored.Trivial of the challenger's training rows
     trained_on: np.ndarray  # row hashes of the challenger's training rows
-    parity: float | None  # of the model to be released
+    parity: float | None  # of the model to be released, in that unit
     refused: str | None  # by the pipeline's own checks, in words
     p99_ms: float
-    refit_mean: float  # mean prediction of the model to be released, on the holdout
+    refit_mean: float  # mean score (core.task) of the model to be released, on the holdout
     slices: dict[str, dict[str, Any]]
     digest: str
     newest_day: str | None = None  # quarantined newest partition with its reasons, in words
@@ -64,15 +67,15 @@ def judge(spec: ProblemSpec, evidence: Evidence) -> Verdict:
         return Verdict("block", "; ".join(rule.says for rule in failed), safety)
     if evidence.champion is None:
         return Verdict("promote", "no champion yet, and every rule held", safety)
-    comparison = against_champion(spec.gate, evidence)
+    comparison = against_champion(spec, evidence)
     outcome: Outcome = "promote" if comparison.held else "keep"
     return Verdict(outcome, comparison.says, [*safety, comparison])
 
 
 def safety_rules(spec: ProblemSpec, e: Evidence) -> list[Rule]:
     gate = spec.gate
-    if not np.isfinite(e.challenger).all():
-        return [Rule("finite", False, f"{int((~np.isfinite(e.challenger)).sum())} predictions are NaN or infinite")]
+    if bad := _not_finite(e.challenger):
+        return [Rule("finite", False, f"{bad} predictions are NaN or infinite")]
     days = len(np.unique(e.days))
     limit = gate.parity_max
     return [
@@ -81,19 +84,19 @@ def safety_rules(spec: ProblemSpec, e: Evidence) -> list[Rule]:
         _blind(e),
         Rule("days", days >= gate.min_days, f"{days} holdout days, {gate.min_days} needed"),
         Rule("fresh", e.newest_day is None, e.newest_day or "the newest partition is good"),
-        _calibration(gate, e),
-        _beats_baseline(gate, e),
-        _slice_floor(gate, e),
+        _calibration(spec, e),
+        _beats_baseline(spec, e),
+        _slice_floor(spec, e),
         Rule("latency", e.p99_ms <= gate.latency_p99_ms, f"p99 {e.p99_ms:.3f} ms of {gate.latency_p99_ms:g} ms a row"),
-        _refit(gate, e),
+        _refit(spec, e),
     ]
 
 
-def against_champion(gate: Gate, e: Evidence) -> Rule:
-    """Paired by day, on the days of which the champion has seen no row either."""
+def against_champion(spec: ProblemSpec, e: Evidence) -> Rule:
+    """Paired by cluster, on the days of which the champion has seen no row either."""
     assert e.champion is not None
-    name = "champion"
-    if bad := int((~np.isfinite(e.champion)).sum()):
+    name, gate = "champion", spec.gate
+    if bad := _not_finite(e.champion):
         return Rule(name, True, f"{bad} predictions of the champion are NaN or infinite")
     if e.digest == e.champion_digest or np.array_equal(e.challenger, e.champion):
         return Rule(name, False, "a tie: it is the champion's own model")
@@ -101,15 +104,14 @@ def against_champion(gate: Gate, e: Evidence) -> Rule:
     days = len(np.unique(e.days[blind]))
     if days < gate.min_days:
         return Rule(name, False, f"the champion is blind to {days} of the holdout days, {gate.min_days} needed")
-    loss = LOSSES[gate.metric]
-    worse, error, _ = daily_difference(
-        loss(e.y[blind], e.challenger[blind]), loss(e.y[blind], e.champion[blind]), e.days[blind]
-    )
-    t = _t(worse, error)
-    verdict = (
-        f"{gate.metric} {worse:+.4f} against the champion over {days} days (t = {t:+.2f}, worse from {gate.worse_t:g})"
-    )
-    return Rule(name, t < gate.worse_t, verdict)
+    metric = measures(spec)[gate.metric]
+    found = difference(metric, e.y[blind], e.challenger[blind], e.champion[blind], e.clusters[blind])
+    if np.isnan(found.worse):
+        return Rule(name, False, f"{metric.name} is not defined on the {days} days that the champion has not seen")
+    change = -found.worse if metric.higher else found.worse
+    over = f"{days} days" if spec.cluster is None else f"{found.clusters} values of {spec.cluster}"
+    says = f"{metric.name} {change:+.4g} against the champion over {over} (t = {found.t:+.2f}, worse from"
+    return Rule(name, found.t < gate.worse_t, f"{says} {gate.worse_t:g})")
 
 
 def blind_days(e: Evidence) -> np.ndarray:
@@ -123,47 +125,59 @@ def _blind(e: Evidence) -> Rule:
     return Rule("blind", leaked == 0, f"it was trained on {leaked} of {len(e.hashes)} holdout rows")
 
 
-def _calibration(gate: Gate, e: Evidence) -> Rule:
+def _calibration(spec: ProblemSpec, e: Evidence) -> Rule:
     """|O-E| is acceptable below the limit, or when the incumbent was hardly better on the same days."""
-    off = abs(observed_minus_expected(e.y, e.challenger))
-    incumbent = abs(observed_minus_expected(e.y, e.baseline if e.champion is None else e.champion))
-    allowed = max(gate.calibration_max, incumbent + gate.calibration_slack)
-    return Rule("calibration", off <= allowed, f"calibration |O-E| {off:.3f}, allowed {allowed:.3f}")
+    residual = calibration(spec, e.scale)
+    off = abs(residual.value(e.y, e.challenger) or 0.0)
+    incumbent = abs(residual.value(e.y, e.baseline if e.champion is None else e.champion) or 0.0)
+    allowed = max(spec.gate.calibration_max, incumbent + spec.gate.calibration_slack)
+    unit = _unit(spec) if spec.gate.quantile is None else ""
+    return Rule("calibration", off <= allowed, f"calibration |O-E| {off:.3f}{unit}, allowed {allowed:.3f}")
 
 
-def _beats_baseline(gate: Gate, e: Evidence) -> Rule:
+def _beats_baseline(spec: ProblemSpec, e: Evidence) -> Rule:
     """A first champion must beat it credibly: monotone constraints alone bring shuffled labels a little below it.
 
     Later ones are compared with the champion, and a stormy week, when all are uncertain, must not stop them.
     """
-    loss = LOSSES[gate.metric]
-    mine, trivial = loss(e.y, e.challenger), loss(e.y, e.baseline)
-    better, error, _ = daily_difference(trivial, mine, e.days)
-    says = f"{gate.metric} {mine.mean():.4f}, trivial baseline {trivial.mean():.4f}"
+    metric = measures(spec)[spec.gate.metric]
+    mine, trivial = metric.value(e.y, e.challenger), metric.value(e.y, e.baseline)
+    if mine is None or trivial is None:
+        return Rule("baseline", False, f"{metric.name} is not defined on the holdout")
+    says = f"{metric.name} {mine:.4g}, trivial baseline {trivial:.4g}"
     if e.champion is not None:
-        return Rule("baseline", bool(mine.mean() < trivial.mean()), says)
-    t = _t(better, error)
-    return Rule("baseline", t >= gate.better_t, f"{says} (t = {t:.2f} over days, {gate.better_t:g} needed)")
+        return Rule("baseline", mine > trivial if metric.higher else mine < trivial, says)
+    t, needed = difference(metric, e.y, e.baseline, e.challenger, e.clusters).t, spec.gate.better_t
+    over = "days" if spec.cluster is None else f"values of {spec.cluster}"
+    return Rule("baseline", t >= needed, f"{says} (t = {t:.2f} over {over}, {needed:g} needed)")
 
 
-def _slice_floor(gate: Gate, e: Evidence) -> Rule:
-    floor = gate.slice_floor
-    judged = {name: values for name, values in e.slices.items() if values["rows"] >= floor.min_rows}
+def _slice_floor(spec: ProblemSpec, e: Evidence) -> Rule:
+    floor = spec.gate.slice_floor
+    if floor is None:
+        return Rule("slices", True, "no floor is declared")
+    judged = {n: v for n, v in e.slices.items() if v["rows"] >= floor.min_rows and floor.metric in v}
     low = {name: values[floor.metric] for name, values in judged.items() if values[floor.metric] < floor.floor}
     fallen = ", ".join(f"{name} {value:.3f}" for name, value in low.items())
     good = f"{floor.metric} of {len(judged)} slices is at least {floor.floor:g}"
     return Rule("slices", not low, f"{floor.metric} below {floor.floor:g}: {fallen}" if low else good)
 
 
-def _refit(gate: Gate, e: Evidence) -> Rule:
-    moved = abs(e.refit_mean - float(e.challenger.mean()))
-    held = bool(np.isfinite(moved)) and moved <= gate.refit_shift_max
-    return Rule("refit", held, f"the refit moved the mean prediction by {moved:.3f} of {gate.refit_shift_max:g}")
+def _refit(spec: ProblemSpec, e: Evidence) -> Rule:
+    limit, before = spec.gate.refit_shift_max, float(of(spec).score(e.challenger).mean())
+    moved = abs(e.refit_mean - before) / e.scale
+    says = f"the refit moved the mean prediction by {moved:.3f}{_unit(spec)} of {limit:g}"
+    return Rule("refit", bool(np.isfinite(moved)) and moved <= limit, says)
 
 
-def _t(mean: float, error: float) -> float:
-    """The t statistic; without any spread over days it is infinite."""
-    return mean / error if error > 0 else float(np.sign(mean)) * float("inf")
+def _not_finite(predictions: np.ndarray) -> int:
+    """Rows with a NaN or an infinity."""
+    return int((~np.isfinite(predictions.reshape(len(predictions), -1)).all(axis=1)).sum())
+
+
+def _unit(spec: ProblemSpec) -> str:
+    """Of shifts of the mean prediction. Shares of one need no word."""
+    return " standard deviations" if spec.task == "regression" else ""
 
 
 def _number(value: float | None) -> str:

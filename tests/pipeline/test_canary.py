@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.canary import Judgement, judge, watch
@@ -12,7 +13,8 @@ SPEC = spec()  # 50 requests, 30 minutes, 1 % errors, 3 times the latency, a shi
 
 
 def answers(version: str, good: int, failed: int = 0, score: float = 0.3, ms: float = 0.1) -> list[dict[str, Any]]:
-    row = {"model_version": version, "role": "canary" if version == "2" else "champion", "latency_ms": ms}
+    role = "canary" if version == "2" else "champion"
+    row = {"model_version": version, "role": role, "latency_ms": ms, "label": None}
     each = [{"score": score, "error": None}] * good + [{"score": None, "error": "it broke"}] * failed
     return [row | one | {"served_at": float(i)} for i, one in enumerate(each)]
 
@@ -74,6 +76,56 @@ def test_a_shifted_prediction_aborts_either_way() -> None:
     for score in (0.19, 0.41):
         found = verdict(good=50, score=score)
         assert (found.state, found.reason) == ("abort", "mean prediction moved by 0.110, allowed 0.1")
+
+
+def drawn(version: str, scores: np.ndarray, labels: np.ndarray | None = None) -> list[dict[str, Any]]:
+    said = [None] * len(scores) if labels is None else labels.tolist()
+    rows = answers(version, len(scores))
+    return [row | {"score": float(s), "label": name} for row, s, name in zip(rows, scores, said, strict=True)]
+
+
+@pytest.mark.parametrize(("moved", "state"), [(0.0, "promote"), (10.0, "promote"), (60.0, "abort")])
+def test_a_shift_of_numbers_is_in_standard_deviations_of_the_champions_answers(moved: float, state: str) -> None:
+    """10 of 200 are 0.05 standard deviations, 60 are 0.3."""
+    rng, given = np.random.default_rng(0), spec(task="regression")
+    champion = drawn("1", rng.normal(1000, 200, 20_000))
+    found = judge(given, drawn("2", rng.normal(1000 + moved, 200, 5000)) + champion, "2", 1)
+    assert found.state == state
+    assert "mean prediction moved by 0." in found.reason
+    assert " standard deviations" in found.reason
+
+
+def test_a_champion_that_always_says_the_same_has_no_spread_to_measure_by() -> None:
+    given = spec(task="regression")
+    assert judge(given, drawn("2", np.full(60, 7.0)) + drawn("1", np.full(500, 7.0)), "2", 1).state == "promote"
+
+
+LABELS, SHARES = np.array(["early", "on time", "late"]), [0.2, 0.5, 0.3]
+
+
+@pytest.mark.parametrize(("shares", "state"), [(SHARES, "promote"), ([0.9, 0.1, 0.0], "abort")])
+def test_labels_whose_shares_moved_beyond_chance_abort(shares: list[float], state: str) -> None:
+    """Even when the confidence is the same."""
+    rng, sure = np.random.default_rng(0), np.full(500, 0.8)
+    champion = drawn("1", sure, rng.choice(LABELS, 500, p=SHARES))
+    found = judge(spec(task="multiclass"), drawn("2", sure[:100], rng.choice(LABELS, 100, p=shares)) + champion, "2", 1)
+    assert found.state == state
+    assert state == "promote" or "of the labels moved" in found.reason
+
+
+def test_chance_alone_aborts_hardly_ever_for_its_labels() -> None:
+    rng, sure = np.random.default_rng(0), np.full(500, 0.8)
+    names = np.array([str(digit) for digit in range(10)])
+    states = [
+        judge(
+            spec(task="multiclass"),
+            drawn("2", sure[:50], rng.choice(names, 50)) + drawn("1", sure, rng.choice(names, 500)),
+            "2",
+            1,
+        ).state
+        for _ in range(200)
+    ]
+    assert set(states) == {"promote"}
 
 
 def test_without_champion_traffic_there_is_nothing_to_shift_from() -> None:
