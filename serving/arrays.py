@@ -1,4 +1,4 @@
-"""An array in a request: nested by the column's shape or flat, checked at the speed of numpy (784 numbers: 0.1 ms)."""
+"""An array in a request: nested by the column's shape or flat, checked at the speed of numpy (784 numbers: 0.15 ms)."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -37,13 +37,12 @@ def _flat(value: Any, shape: Sequence[int]) -> list[Any]:
 
 def _unnested(value: list[Any], left: Sequence[int], shape: Sequence[int]) -> list[Any]:
     """`left`: the sizes of this level and of those below."""
-    lists = [item for item in value if isinstance(item, list)]
-    if len(value) != left[0] or len(lists) not in (0, len(value)) or bool(lists) != (len(left) > 1):
+    kinds = set(map(type, value))
+    inner = list in kinds
+    if len(value) != left[0] or (inner and len(kinds) > 1) or inner != (len(left) > 1):
         at = f"{len(value)} where it should be {left[0]}" if len(value) != left[0] else "lists and numbers mixed"
         raise _wrong("expected {wanted} nested as {shape}, got {got}", wanted=_sizes(shape), shape=str(shape), got=at)
-    if not lists:
-        return value
-    return list(chain.from_iterable(_unnested(item, left[1:], shape) for item in lists))
+    return list(chain.from_iterable(_unnested(item, left[1:], shape) for item in value)) if inner else value
 
 
 def _check_numbers(flat: list[Any], low: float, high: float) -> None:

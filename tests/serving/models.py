@@ -35,7 +35,9 @@ def bundle(
         target=spec.target,
         classes=spec.classes,
         features=kinds,
-        categories={name: [str(spec.columns[name].example)] for name, kind in kinds.items() if kind == "category"},
+        categories={
+            n: [str(spec.columns[n].example)] for n, k in kinds.items() if k == "category" and n in spec.columns
+        },
         embedding=int(embedding),
     )
     graph = _graph(spec, prediction, fault, embedding).SerializeToString()

@@ -61,11 +61,13 @@ class Asked:
 class ServerProcess(Asked):
     """`python -m serving` on a free port. Restart it by making another with the same home."""
 
-    def __init__(self, home: Path, mlflow_url: str, store_url: str = "", port: int = 0) -> None:
+    def __init__(
+        self, home: Path, mlflow_url: str, store_url: str = "", port: int = 0, problem: str = "flights"
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         places = {"LOOP_HOME": str(home), "LOOP_MLFLOW_URL": mlflow_url, "LOOP_DATABASE_URL": store_url}
-        settings = {"LOOP_PROBLEM": "flights", "LOOP_POLL_S": "0.1", **places}
+        settings = {"LOOP_PROBLEM": problem, "LOOP_POLL_S": "0.1", **places}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LOOP_")}
         self.log = home.parent / f"serving-{self.port}-{time.time_ns()}.log"
         command = [sys.executable, "-m", "serving", "--port", str(self.port)]
