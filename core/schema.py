@@ -150,6 +150,7 @@ class Demo(Frozen):
     first_day: date
     days: int = Field(gt=0)
     change: dict[str, Any] = Field(default_factory=dict, description="What data.py changes in the world, and when.")
+    expect_retrain: bool = Field(True, description="Whether the monitor must ask for a retraining in this span.")
 
 
 class Cost(Frozen):

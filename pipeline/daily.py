@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from core import database, predictions
 from core.config import settings
 from core.errors import DataError
+from core.task import of
 from pipeline import publish, raw, validate
 from pipeline.stages import Job
 from problems import Problem, load
@@ -22,11 +23,17 @@ log = logging.getLogger(__name__)
 
 
 def ingest(as_of: date) -> dict[str, Any]:
-    """Bring in what became known before the cut-off of `as_of`. Returns counts; repeating it changes nothing."""
+    """Bring in what became known before the cut-off of `as_of`. Returns counts; repeating it changes nothing.
+
+    A night after days that the source does not have brings nothing.
+    """
     given, problem = settings(), load()
     engine = database.connect(given.store_url)
     first, last = as_of - timedelta(days=SPAN_DAYS), as_of - timedelta(days=1)
     got = raw.ingest(engine, problem, given.remote_url, raw.missing_days(engine, problem, first, last))
+    if not raw.known_days(engine, problem, first, last):
+        log.warning("as of %s: the source has no day from %s to %s, a quiet night", as_of, first, last)
+        return {"partitions": 0, "lookup_rows": 0, "labels": 0}
     with raw.fetched(engine, problem, given.remote_url, first, last) as folder:
         tables = raw.read(folder, leave_out=frozenset(validate.quarantined(problem.spec, folder)))
     if raw.LABELS not in tables:
@@ -51,8 +58,9 @@ def ingest_window(job: Job) -> Job:
 
 
 def mature(engine: Engine, problem: Problem, labels: pd.DataFrame) -> int:
-    """Write labels {id, target, partition} as outcomes of predictions. Returns how many were new."""
+    """Write labels {id, target, partition} as outcomes of predictions (core.task's y). Returns how many were new."""
     spec = problem.spec
-    columns = zip(labels[spec.id], labels[spec.target].astype(float), labels[raw.PARTITION], strict=True)
+    y = of(spec).encode(labels[spec.target]).tolist()
+    columns = zip(labels[spec.id], y, labels[raw.PARTITION], strict=True)
     rows = [{"problem": spec.name, "event_id": i, "outcome": y, "known_on": day} for i, y, day in columns]
     return predictions.add_outcomes(engine, rows)

@@ -14,9 +14,10 @@ from typing import Any
 from rich.markup import escape
 from sqlalchemy import Engine
 
-from core import database, decisions
+from core import database, decisions, schema
 from core.config import Settings
 from core.errors import StackError
+from core.registry import Event
 from core.releases import Release
 from pipeline.airflow_api import AirflowApi, Run, Task
 from pipeline.deploy.local import LocalTarget
@@ -143,21 +144,26 @@ def clean(given: Settings) -> None:
     shutil.rmtree(given.home, ignore_errors=True)
 
 
-def missing(seen: Seen, made: list[dict[str, Any]], events: list[Any], days: int) -> list[str]:
+def missing(seen: Seen, made: list[dict[str, Any]], events: list[Event], span: schema.Demo) -> list[str]:
     """Transitions that were not observed, in words; an empty list is a loop that closed."""
-    actions = [event.action for event in events]
     kinds = [row["decision"] for row in made]
+    by_airflow = [run for run in seen.retrainings if TRIGGERED in run.run_id]
     checks = {
         "a first champion was promoted and served": bool(seen.served) and seen.served[0].champion is not None,
-        f"{days} nights were judged": len(made) >= days,
-        "some nights were ignored": kinds.count("ignore") >= 3,
-        "the monitor asked for a retraining": "retrain" in kinds,
-        "Airflow started the life cycle from the asset": any(TRIGGERED in run.run_id for run in seen.retrainings),
-        "a challenger was judged: canary, or kept out with reasons": "canary" in actions or "keep out" in actions,
-        "a canary became champion, or was kept out": actions.count("promote") > 1 or "keep out" in actions,
+        f"{span.days} nights were judged": len(made) >= span.days,
+        "some nights were ignored": "ignore" in kinds,
+        "the monitor asked for a retraining": "retrain" in kinds or not span.expect_retrain,
+        "Airflow started a life cycle after every retrain decision": len(by_airflow) == kinds.count("retrain"),
+        "every challenger was promoted, or kept out with reasons": all(_ended(run, events) for run in seen.retrainings),
         "no request failed": not seen.failures,
     }
     return [what for what, held in checks.items() if not held]
+
+
+def _ended(run: Run, events: list[Event]) -> bool:
+    """Whether this life cycle came to its end: what it made was promoted or kept out, and it says why."""
+    mine = (event for event in events if event.actor == f"lifecycle {run.run_id}")
+    return any(event.action in ("promote", "keep out") and event.reason for event in mine)
 
 
 def open_engine(stack: Stack) -> Engine:

@@ -28,8 +28,13 @@ log = logging.getLogger(__name__)
 
 
 def build_lookups(problem: Problem, tables: dict[str, pd.DataFrame]) -> dict[str, Lookup]:
-    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables)
-    return {name: _lookup(problem.spec, name, frame) for name, frame in frames.items()}
+    return {name: _lookup(problem.spec, name, frame) for name, frame in lookup_frames(problem, tables).items()}
+
+
+def lookup_frames(problem: Problem, tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Rows of each look-up. A problem without any needs no function for them."""
+    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables) if problem.spec.lookups else {}
+    return frames
 
 
 def key_columns(spec: ProblemSpec, name: str, frame: pd.DataFrame) -> np.ndarray:
@@ -41,6 +46,8 @@ def table(problem: Problem, tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One row per labelled event: id, local day, partition day of its label, cluster, target, features and the
     statistics that the monitor watches. Sorted by time, id. The target is a number (core.task)."""
     spec = problem.spec
+    if absent := [name for name in (raw.EVENTS, raw.LABELS) if name not in tables]:
+        raise DataError(f"no good day has {' and '.join(absent)}; data/validation.json says what is wrong with each")
     labels = tables[raw.LABELS][[spec.id, spec.target, raw.PARTITION]].rename(columns={raw.PARTITION: KNOWN_ON})
     labels = labels.drop_duplicates(spec.id)  # the first outcome of an event stands
     events = tables[raw.EVENTS].merge(labels, on=spec.id, how="inner", validate="one_to_one")

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from core import online
 from core.clock import cutoff
-from pipeline.features import key_columns
+from pipeline.features import key_columns, lookup_frames
 from problems import Problem
 
 
@@ -18,7 +18,7 @@ def nightly(engine: Engine, problem: Problem, tables: dict[str, pd.DataFrame], a
 
     Returns how many rows were new.
     """
-    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables)
+    frames = lookup_frames(problem, tables)
     clock = problem.spec.clock
     since, until = cutoff(clock, as_of - timedelta(days=1)), cutoff(clock, as_of)
     return sum(write(engine, problem, name, between(frame, since, until)) for name, frame in frames.items())

@@ -54,7 +54,7 @@ def ingest(engine: Engine, problem: Problem, remote: str, days: Sequence[date]) 
         tables[day].append({"table": table, "rows": rows, **file})
     result = Ingested([], [])
     name = problem.spec.name
-    known = {row["day"] for row in catalogue.current(engine, name, min(days), max(days))}
+    known = known_days(engine, problem, min(days), max(days))
     for day in days:
         if catalogue.add(engine, name, day, tables[day]):
             (result.changed if day in known else result.new).append(day)
@@ -63,9 +63,14 @@ def ingest(engine: Engine, problem: Problem, remote: str, days: Sequence[date]) 
     return result
 
 
+def known_days(engine: Engine, problem: Problem, first: date, last: date) -> set[date]:
+    """Days of the span that have a partition. A source may have none on some days."""
+    return {row["day"] for row in catalogue.current(engine, problem.spec.name, first, last)}
+
+
 def missing_days(engine: Engine, problem: Problem, first: date, last: date) -> list[date]:
     """Days of the span that the source has and the catalogue has not."""
-    have = {row["day"] for row in catalogue.current(engine, problem.spec.name, first, last)}
+    have = known_days(engine, problem, first, last)
     span = (first + timedelta(days=i) for i in range((last - first).days + 1))
     return [day for day in span if day not in have and problem.data.covers(day)]
 

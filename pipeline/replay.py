@@ -19,11 +19,14 @@ from core import online
 from core.clock import cutoff
 from core.columns import to_rows
 from core.errors import StackError
+from core.schema import ProblemSpec
 from pipeline import publish, raw
+from pipeline.features import lookup_frames
 from problems import Problem
 
 SINGLE_SHARE = 0.3  # of the day's rows go one by one, the rest in batches
 BATCH_ROWS = 50
+BATCH_NUMBERS = 200_000  # of arrays in one body: far below what the server takes
 CONNECTIONS = 8
 log = logging.getLogger(__name__)
 
@@ -38,33 +41,54 @@ class Traffic:
 
 
 def replay(engine: Engine, problem: Problem, url: str, day: date) -> Traffic:
-    """Publish what is observed on `day` and send its requests to the server at `url`; wait until it took both."""
+    """Publish what is observed on `day` and send its requests to the server at `url`; wait until it took both.
+
+    A day that the source does not have, or that has no event, sends nothing.
+    """
     feed(engine, problem, day)
     _wait_for_lookups(url, online.newest(engine, problem.spec.name))
-    events = problem.data.partition(day)[raw.EVENTS].sort_values(problem.spec.time)
-    traffic = asyncio.run(_send(url, to_rows(problem.spec, events)))
+    traffic = asyncio.run(_send(url, requests(problem, day), batch_rows(problem.spec)))
     _wait_until(lambda: _release(url)["pending_rows"] == 0, "the server has not shipped its predictions")
     return traffic
 
 
+def requests(problem: Problem, day: date) -> list[dict[str, Any]]:
+    """The day's events as request rows, in the order of their time."""
+    events = _tables(problem, [day]).get(raw.EVENTS)
+    return [] if events is None else to_rows(problem.spec, events.sort_values(problem.spec.time))
+
+
+def batch_rows(spec: ProblemSpec) -> int:
+    """Rows of one request: fewer where a row is large."""
+    numbers = sum(column.size for column in spec.columns.values() if column.type == "array")
+    return min(BATCH_ROWS, max(1, BATCH_NUMBERS // max(numbers, 1)))
+
+
 def feed(engine: Engine, problem: Problem, day: date) -> int:
     """Write the live look-ups that become available between the cut-offs of `day` and the next. Returns new rows."""
-    partitions = [problem.data.partition(day - timedelta(days=back)) for back in (1, 0)]
-    tables = {name: pd.concat([part[name] for part in partitions], ignore_index=True) for name in partitions[0]}
-    frames: dict[str, pd.DataFrame] = problem.data.lookups(tables)
-    clock = problem.spec.clock
-    since, until = cutoff(clock, day), cutoff(clock, day + timedelta(days=1))
     live = [name for name, spec in problem.spec.lookups.items() if spec.feed == "live"]
+    tables = _tables(problem, [day - timedelta(days=1), day]) if live else {}
+    if not tables:
+        return 0
+    frames, clock = lookup_frames(problem, tables), problem.spec.clock
+    since, until = cutoff(clock, day), cutoff(clock, day + timedelta(days=1))
     return sum(publish.write(engine, problem, name, publish.between(frames[name], since, until)) for name in live)
 
 
-async def _send(url: str, rows: Sequence[dict[str, Any]]) -> Traffic:
+def _tables(problem: Problem, days: Sequence[date]) -> dict[str, pd.DataFrame]:
+    """The tables of those of the days that the source has."""
+    partitions: list[dict[str, pd.DataFrame]] = [problem.data.partition(d) for d in days if problem.data.covers(d)]
+    names = {name: None for partition in partitions for name in partition}
+    return {name: pd.concat([p[name] for p in partitions if name in p], ignore_index=True) for name in names}
+
+
+async def _send(url: str, rows: Sequence[dict[str, Any]], batch: int) -> Traffic:
     """Every third row or so alone, the others in batches, over a few connections at once."""
     step = round(1 / SINGLE_SHARE)
     rest = [row for i, row in enumerate(rows) if i % step]
     bodies: list[tuple[str, Any, int]] = [("/predict", row, 1) for row in rows[::step]]
-    batches = [rest[i : i + BATCH_ROWS] for i in range(0, len(rest), BATCH_ROWS)]
-    bodies += [("/predict/batch", {"rows": batch}, len(batch)) for batch in batches]
+    batches = [rest[i : i + batch] for i in range(0, len(rest), batch)]
+    bodies += [("/predict/batch", {"rows": some}, len(some)) for some in batches]
     traffic = Traffic()
     limits = httpx.Limits(max_connections=CONNECTIONS)
     async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30, trust_env=False) as client:

@@ -8,21 +8,21 @@ import logging
 from collections.abc import Set
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core import lineage, logs
-from core.columns import event_day, from_frame, offset_name
+from core.columns import event_day, flat, from_frame, is_missing, offset_name
 from core.config import params
 from core.errors import DataError
-from core.schema import ProblemSpec
+from core.schema import Column, ProblemSpec
+from core.task import of
 from pipeline import raw
 from problems import load
 
 OUT = Path("data/validation.json")
-OUT_OF_RANGE_SHARE = 0.01
-SMALLEST_SHARE_OF_MEDIAN = 0.25
 log = logging.getLogger(__name__)
 
 
@@ -58,9 +58,12 @@ def quarantined(spec: ProblemSpec, folder: Path) -> dict[str, list[str]]:
 def check_events(
     spec: ProblemSpec, day: date, events: pd.DataFrame, usual_rows: float, seen: Set[str] = frozenset()
 ) -> list[str]:
-    """`seen`: ids of earlier days, which may not come again."""
-    if len(events) < usual_rows * SMALLEST_SHARE_OF_MEDIAN or not len(events):
+    """`seen`: ids of earlier days, which may not come again. A day may be empty where quality.smallest_share is 0."""
+    smallest = spec.quality.smallest_share
+    if len(events) < usual_rows * smallest or (smallest and not len(events)):
         return [f"{len(events)} events; a usual day has {usual_rows:.0f}"]
+    if not len(events):
+        return []
     absent = [name for name in spec.columns if name not in events.columns]
     absent += [offset_name(n) for n in spec.datetimes if offset_name(n) not in events.columns]
     if absent:
@@ -79,18 +82,33 @@ def check_labels(spec: ProblemSpec, labels: pd.DataFrame) -> list[str]:
     absent = [name for name in (spec.id, spec.target) if name not in labels.columns]
     if absent:
         return [f"labels have no column {', '.join(absent)}"]
+    if not len(labels):
+        return []
+    if not _is_text(labels[spec.id]):
+        return [f"labels: {spec.id}: expected text, got {labels[spec.id].dtype}"]
+    if not spec.classes and not pd.api.types.is_numeric_dtype(labels[spec.target]):
+        return [f"{spec.target}: expected numbers, got {labels[spec.target].dtype}"]
     reasons = []
-    if wrong := int((~labels[spec.target].isin([0.0, 1.0])).sum()):
-        reasons.append(f"{spec.target}: {wrong} labels are neither 0 nor 1")
+    if wrong := int(np.isnan(of(spec).encode(labels[spec.target])).sum()):
+        reasons.append(f"{spec.target}: {wrong} labels are {_not_allowed(spec)}")
     if repeated := int(labels[spec.id].duplicated().sum()):
         reasons.append(f"{spec.id}: {repeated} events are labelled more than once")
     return reasons
 
 
+def _not_allowed(spec: ProblemSpec) -> str:
+    if spec.classes:
+        return f"none of {', '.join(spec.classes)}"
+    return "neither 0 nor 1" if spec.task == "binary" else "not finite numbers"
+
+
 def _check_column(spec: ProblemSpec, name: str, events: pd.DataFrame) -> str | None:
+    """A request may leave out its time; the table may not."""
     column, values = spec.columns[name], events[name]
-    if not column.optional and (gone := float(values.isna().mean())) > 0:
+    if (not column.optional or name == spec.time) and (gone := float(values.isna().mean())) > 0:
         return f"{name}: {gone:.1%} of the values are missing"
+    if column.type in ("string", "category") and not _is_text(values):
+        return f"{name}: expected text, got {values.dtype}"
     if column.type == "datetime":
         if not pd.api.types.is_datetime64_dtype(values):
             return f"{name}: expected UTC datetimes without a zone, got {values.dtype}"
@@ -99,11 +117,35 @@ def _check_column(spec: ProblemSpec, name: str, events: pd.DataFrame) -> str | N
     if column.type == "number":
         if not pd.api.types.is_numeric_dtype(values):
             return f"{name}: expected numbers, got {values.dtype}"
-        low = -np.inf if column.min is None else column.min
-        high = np.inf if column.max is None else column.max
-        if (share := float((~values.dropna().between(low, high)).mean())) > OUT_OF_RANGE_SHARE:
-            return f"{name}: {share:.1%} of the values are outside {low}..{high} {column.unit or ''}".rstrip()
+        return _check_range(spec, name, values.dropna().to_numpy(np.float64))
+    if column.type == "array":
+        arrays = [_numbers(value) for value in values if not is_missing(value)]
+        if wrong := sum(len(a) != column.size or not np.isfinite(a).all() for a in arrays):
+            return f"{name}: {wrong} values are not {column.size} numbers"
+        return _check_range(spec, name, np.concatenate(arrays)) if arrays else None
     return None
+
+
+def _check_range(spec: ProblemSpec, name: str, values: np.ndarray) -> str | None:
+    column: Column = spec.columns[name]
+    low = -np.inf if column.min is None else column.min
+    high = np.inf if column.max is None else column.max
+    outside = ~((values >= low) & (values <= high))
+    if len(values) and (share := float(outside.mean())) > spec.quality.out_of_range_share:
+        return f"{name}: {share:.1%} of the values are outside {low}..{high} {column.unit or ''}".rstrip()
+    return None
+
+
+def _is_text(values: "pd.Series[Any]") -> bool:
+    return isinstance(values.dtype, pd.StringDtype) or all(isinstance(v, str) for v in values.dropna())
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """An array's numbers; none where it holds anything else."""
+    try:
+        return flat(value).astype(np.float64)
+    except (TypeError, ValueError):
+        return np.array([])
 
 
 def run() -> None:

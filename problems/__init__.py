@@ -18,9 +18,14 @@ class Problem:
     """A problem's description and its two modules, imported when first used (the server never imports `data`).
 
     `features.features(columns) -> columns` derives columns, among them `prediction_time` and look-up keys.
-    `data.covers(day) -> bool`: whether the source has that day.
+    `data.covers(day) -> bool`: whether the source has that day. A source may have none on some days.
     `data.partition(day) -> {table: frame}`: what became known between the cut-offs of `day` and of the day after.
-    `data.lookups(tables) -> {look-up: frame}`: key columns, `available_at` and values, from any span of partitions.
+        `events`: the columns of problem.yaml, also those that a request may leave out; text as text, a datetime as UTC
+        without a zone beside NAME_utc_offset (minutes), an array as one list a row. Each event once, on its own day.
+        `labels`: id and target, as the source has it, of the events whose outcome became known. It may have no rows.
+        Further tables, for look-ups. One that no day of a span has is not among the `tables` made of that span.
+    `data.lookups(tables) -> {look-up: frame}`: key columns, `available_at` and values, from any span of partitions;
+        only for a problem with look-ups.
     """
 
     spec: ProblemSpec

@@ -40,7 +40,7 @@ def demo() -> None:
             player, seen = _play(stack, problem, started)
             registry = Registry(stack.urls["mlflow"], problem.spec.name)
             report = _report(player, registry, time.monotonic() - started, memory.peak_bytes)
-            lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo.days)
+            lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo)
         finally:
             out.print("Stopping what was started")
     _conclude(seen, lacking, report, time.monotonic() - started, memory.peak_bytes)
