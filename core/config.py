@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".loop/stack"), description="Folder for everything that the local stack writes.")
     problem: str | None = Field(None, description="Problem to work on. Default: the one in params.yaml.")
+    data_url: str = Field("", description="Where the problem's data come from. Default: what its data.py says.")
     database_url: str = Field("", description="Predictions, labels, look-ups, catalogue. Default: SQLite in home.")
     mlflow_url: str = Field("http://127.0.0.1:5001", description="MLflow tracking server.")
     dvc_remote: str = Field("", description="DVC remote: a folder or any URL DVC knows. Default: a folder in home.")

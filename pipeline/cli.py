@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from core.errors import LoopError
-from pipeline.commands import data, release, stack
+from pipeline.commands import data, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
 
-STACK, RELEASE = "The loop on this machine", "What is released"
+STACK, PROBLEM, RELEASE = "The loop on this machine", "Your own problem", "What is released"
 
 
 class Commands(typer.Typer):
@@ -52,8 +52,9 @@ def prepare() -> None:
 
 
 ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, stack.down]
+YOUR_OWN: list[Callable[..., None]] = [problem.init, problem.use]
 RELEASED: list[Callable[..., None]] = [release.history, release.promote, release.rollback]
-for panel, commands in ((STACK, ON_THIS_MACHINE), (RELEASE, RELEASED)):
+for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
