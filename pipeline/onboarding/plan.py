@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.days import ARRIVED_AT
 from core.errors import DataError
 from core.schema import TaskName
 from pipeline.onboarding import arrange, candidates, kinds, roles, source, target
@@ -54,6 +55,12 @@ class Plan:
     candidates: dict[str, dict[str, Any]]
     today: date
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def time(self) -> str:
+        """The problem's time column: one of the table's, or the moment of arrival."""
+        given = self.arrangement
+        return ARRIVED_AT if given.batch or given.time is None else given.time
 
     @property
     def requested(self) -> dict[str, Column]:
