@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from sqlalchemy import Engine
 
 from core.schema import ProblemSpec
-from pipeline.report import cycles, plots, story, words
+from pipeline.report import candidates, cycles, plots, story, words
 from pipeline.report.lineage import trace
 from pipeline.report.timeline import Day, answered_by, timeline
 
@@ -47,6 +47,8 @@ def write(
         "links": {day.day: link for day in recent if (link := _link(day, path))},
         "cycles": found[-SHOWN_CYCLES:],
         "earlier_cycles": len(found[:-SHOWN_CYCLES]),
+        "said": words.terms(spec),
+        "cost_note": candidates.cost_note(spec.cost),
         "entries": story.entries(events, days),
         "lineage": trace(registry, release.champion) if release.champion else None,
     }

@@ -11,7 +11,7 @@ from pipeline.report import strips
 from pipeline.report.strips import Mark
 from pipeline.report.svg import Scale, Values, element, points, segments, ticks
 from pipeline.report.timeline import Day, answered_by
-from pipeline.report.words import interval, long_day, metric_name, number, percent, plural, short_day
+from pipeline.report.words import Terms, interval, long_day, number, percent, plural, short_day, signed, terms
 
 GAP, TITLE = 16, 22  # heights in pixels
 
@@ -41,23 +41,17 @@ def panels(days: Sequence[Day], spec: ProblemSpec) -> list[Panel]:
 
     window, limit, psi = spec.monitor.window_days, spec.monitor.calibration_max, spec.monitor.prediction_psi_max
     residual = Series(seen("residual_mean"), "line", seen("residual_low"), seen("residual_high"))
-    loss = Series(seen("log_loss"), "line", seen("log_loss_low"), seen("log_loss_high"))
-    rate = [Series([d.expected for d in days], "line soft"), Series([d.observed for d in days], "dots", joined=False)]
-    before = f"{window} days before"
+    loss = Series(seen("loss"), "line", seen("loss_low"), seen("loss_high"))
+    daily = [Series([d.expected for d in days], "line soft"), Series([d.observed for d in days], "dots", joined=False)]
+    shifts = [Series(seen("label_psi"), "line soft"), Series(seen("prediction_psi"), "line")]
+    classes = "; grey: of the predicted classes" if any(v is not None for v in shifts[0].values) else ""
+    before, said = f"{window} days before", terms(spec)
+    floor = 0 if spec.task != "regression" else None
     made = [
-        Panel(f"Rate of “{spec.target}”, day by day", "dots: observed; line: predicted", rate, floor=0),
-        Panel(
-            "O−E, observed less predicted rate", f"{before}; beyond ±{limit:g}: retrain", [residual], [-limit, limit]
-        ),
-        Panel(f"Live {metric_name('log_loss')}", f"{before}, with 95 % interval", [loss]),
-        Panel(
-            "PSI of the prediction",
-            f"{before}; from {psi:g}: retrain",
-            [Series(seen("prediction_psi"), "line")],
-            [psi],
-            72,
-            0,
-        ),
+        Panel(f"{said.daily}, day by day", said.daily_note, daily, floor=floor),
+        Panel(f"O−E, {said.off}", f"{before}; beyond ±{limit:g}: retrain", [residual], [-limit, limit]),
+        Panel(f"Live {said.loss}", f"{before}, with 95 % interval", [loss]),
+        Panel("PSI of the prediction", f"{before}; from {psi:g}: retrain{classes}", shifts, [psi], 72, 0),
     ]
     return [panel for panel in made if any(v is not None for s in panel.series for v in s.values)]
 
@@ -70,7 +64,7 @@ def draw(days: Sequence[Day], spec: ProblemSpec, marks: Sequence[Mark], names: M
     for panel in panels(days, spec):
         parts.append(element("g", _panel(panel, days, x, y + GAP), class_="panel"))
         y += GAP + TITLE + panel.height
-    parts = [_stripes(days, x, y), *parts, _day_axis(days, x, y), _hover(days, x, y)]
+    parts = [_stripes(days, x, y), *parts, _day_axis(days, x, y), _hover(days, terms(spec), x, y)]
     size = {"viewBox": f"0 0 {width} {y + 26:g}", "class_": "timeline", "role": "img"}
     return element("svg", *parts, aria_label="The timeline; the table below says the same in words", **size)
 
@@ -144,22 +138,22 @@ def _day_axis(days: Sequence[Day], x: Scale, y: float) -> Markup:
     )
 
 
-def _hover(days: Sequence[Day], x: Scale, height: float) -> Markup:
+def _hover(days: Sequence[Day], said: Terms, x: Scale, height: float) -> Markup:
     wide = x(1) - x(0)
+    box = {"y": 0, "width": wide, "height": height, "class_": "hover"}
     return Markup("").join(
-        element("rect", element("title", tooltip(d)), x=x(i) - wide / 2, y=0, width=wide, height=height, class_="hover")
-        for i, d in enumerate(days)
+        element("rect", element("title", tooltip(d, said)), x=x(i) - wide / 2, **box) for i, d in enumerate(days)
     )
 
 
-def tooltip(day: Day) -> str:
+def tooltip(day: Day, said: Terms) -> str:
     e = day.evidence
     lines = [
         f"{long_day(day.day)}: {plural(day.requests, 'request')}, {day.failed} failed",
         f"answered by: {answered_by(day)}",
         f"decision: {day.decision or 'none'}",
-        f"log loss {interval(e.get('log_loss'), e.get('log_loss_low'), e.get('log_loss_high'))}",
-        f"O−E {interval(e.get('residual_mean'), e.get('residual_low'), e.get('residual_high'), sign=True)}",
+        f"{said.loss} {interval(e.get('loss'), e.get('loss_low'), e.get('loss_high'))}",
+        f"O−E {signed(e.get('residual_mean'), e.get('residual_low'), e.get('residual_high'))}{said.off_unit}",
         f"PSI of the prediction {number(e.get('prediction_psi'))}, drift share {percent(e.get('drift_share'))}",
     ]
     return "\n".join(lines)

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from core import decisions, predictions
 from core.schema import ProblemSpec
-from pipeline.report.words import interval, number, percent
+from pipeline.report.words import interval, number, percent, terms
 
 CANARY = "canary"
 STYLES = {"retrain": "bold yellow", "roll back": "bold red", "ignore": "dim"}
@@ -36,8 +36,8 @@ class Day:
     challenger_share: float = 0.0  # of the day's requests
     by_version: Mapping[str, int] = field(default_factory=dict)  # requests
     labelled: int = 0  # requests of the day whose outcome is known by now
-    observed: float | None = None  # their mean outcome
-    expected: float | None = None  # their mean prediction
+    observed: float | None = None  # their mean outcome; of more than two classes the share of right answers
+    expected: float | None = None  # their mean prediction (core.task's score)
     decision: str | None = None
     reasons: tuple[str, ...] = ()
     judged: str | None = None  # version that the decision is about
@@ -52,7 +52,9 @@ class Day:
 
 def timeline(engine: Engine, spec: ProblemSpec) -> list[Day]:
     """Every day with traffic or with a champion to judge, oldest first."""
-    served = {day: list(rows) for day, rows in groupby(predictions.daily(engine, spec.name), lambda row: row["day"])}
+    classes = spec.classes if spec.task == "multiclass" else ()
+    answered = predictions.daily(engine, spec.name, classes)
+    served = {day: list(rows) for day, rows in groupby(answered, lambda row: row["day"])}
     decided = {row["as_of"]: row for row in decisions.history(engine, spec.name)}
     days = [_day(day, served.get(day, []), decided.get(day)) for day in sorted({*served, *decided})]
     return [day for day in days if day.requests or day.judged]
@@ -60,9 +62,10 @@ def timeline(engine: Engine, spec: ProblemSpec) -> list[Day]:
 
 def table(days: Sequence[Day], spec: ProblemSpec) -> Table:
     """For a terminal of 100 columns."""
+    said = terms(spec)
     caption = (
-        f"Drift (share of the columns), log loss (95 % interval) and |O−E| are of the {spec.monitor.window_days} days "
-        "before, as that night's decision saw them."
+        f"Drift (share of the columns), {said.loss} (95 % interval) and |O−E| ({said.off}) are of the "
+        f"{spec.monitor.window_days} days before, as that night's decision saw them."
     )
     made = Table(
         title="What happened, day by day",
@@ -75,7 +78,7 @@ def table(days: Sequence[Day], spec: ProblemSpec) -> Table:
         show_edge=False,
         pad_edge=False,
     )
-    for name in ("day", "requests", "drift", "live log loss", "|O−E|", "decision", "champion"):
+    for name in ("day", "requests", "drift", f"live {said.loss}", "|O−E|", "decision", "champion"):
         made.add_column(name, justify="right" if name in ("requests", "drift", "|O−E|") else "left", no_wrap=True)
     for day in days:
         made.add_row(*_cells(day, spec))
@@ -90,7 +93,7 @@ def _cells(day: Day, spec: ProblemSpec) -> list[Text]:
         Text(day.day.isoformat()),
         Text(f"{day.requests:,}" if day.requests else "–") + Text(f" ({day.failed} failed)" * bool(day.failed), "red"),
         Text(percent(e.get("drift_share"))),
-        Text(interval(e.get("log_loss"), e.get("log_loss_low"), e.get("log_loss_high"))),
+        Text(interval(e.get("loss"), e.get("loss_low"), e.get("loss_high"))),
         Text(number(None if off is None else abs(off)), "bold" if loud else ""),
         Text(day.decision or "–", STYLES.get(day.decision or "", "")),
         Text(answered_by(day)),

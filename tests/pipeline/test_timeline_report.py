@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from core import decisions, predictions
 from core.database import connect
 from core.registry import Event, Lifecycle
 from core.releases import Release
-from core.schema import ProblemSpec
-from pipeline.report import page
+from core.schema import Cost, ProblemSpec
+from pipeline.report import candidates, page, words
 from pipeline.report.svg import ticks
 from pipeline.report.timeline import answered_by, table, timeline
+from tests import toy
 
 FIRST = date(2013, 4, 1)
 LOCK = {
@@ -69,20 +70,13 @@ class FakeRegistry:
         return target
 
 
+def problem(task: str, **more: Any) -> ProblemSpec:
+    return toy.spec(task=task).model_copy(update={"name": "small", "question": "Is a < b & c?", **more})
+
+
 @pytest.fixture
 def spec() -> ProblemSpec:
-    columns = {name: {"type": "string", "description": "x", "example": "a"} for name in ("key", "who", "at")}
-    gate = {"metric": "log_loss", "slice_floor": {"metric": "roc_auc", "floor": 0.5}}
-    return ProblemSpec.model_validate(
-        {
-            "name": "small",
-            "question": "Is a < b & c?",
-            "task": "binary",
-            "target": "late",
-            **{"id": "key", "entity": "who", "time": "at"},
-            **{"columns": columns, "features": {"x": {"kind": "number"}}, "gate": gate, "candidates": {"tree": {}}},
-        }
-    )
+    return problem("binary")
 
 
 @pytest.fixture
@@ -95,7 +89,13 @@ def serve(engine: Engine) -> Callable[..., None]:
     """Store predictions of a day, served at second 100, 200, ... of day 1, 2, ..."""
 
     def served(
-        i: int, version: str, count: int, role: str = "champion", after: float = 0, error: str | None = None
+        i: int,
+        version: str,
+        count: int,
+        role: str = "champion",
+        after: float = 0,
+        error: str | None = None,
+        label: str | None = None,
     ) -> None:
         rows = [
             {
@@ -107,7 +107,7 @@ def serve(engine: Engine) -> Callable[..., None]:
                     "served_at": 100 * (i + 1) + after,
                 },
                 **{"model_version": version, "role": role, "score": None if error else 0.25, "error": error},
-                **{"latency_ms": 0.1, "inputs": {}, "features": {}, "as_of": {}},
+                **{"label": label, "latency_ms": 0.1, "inputs": {}, "features": {}, "as_of": {}},
             }
             for n in range(count)
         ]
@@ -117,7 +117,7 @@ def serve(engine: Engine) -> Callable[..., None]:
 
 
 def decide(engine: Engine, i: int, decision: str, champion: str | None = "1", **more: Any) -> None:
-    evidence = {"drift_share": 0.25, "log_loss": 0.512, "log_loss_low": 0.448, "log_loss_high": 0.575}
+    evidence = {"drift_share": 0.25, "loss": 0.512, "loss_low": 0.448, "loss_high": 0.575}
     evidence |= {"residual_mean": -0.0624, "residual_low": -0.1, "residual_high": -0.02, "prediction_psi": 0.07}
     row = {"problem": "small", "as_of": FIRST + timedelta(days=i), "made_at": 1.0, "decision": decision}
     row |= {
@@ -144,7 +144,7 @@ def lifecycle(version: str, outcome: str, reason: str, trigger: str) -> Lifecycl
             "bytes": {"line": 4223, "tree": 66843},
             "slices": {"origin=EWR": {"rows": 2323, "log_loss": 0.4, "roc_auc": 0.75}},
         },
-        "cost": {"tree": {"fit_s": 3.54, "p99_ms": 0.0813}},
+        "cost": {"tree": {"fit_s": 3.54, "p50_ms": 0.0612, "p99_ms": 0.0813}},
     }
     rules = [
         {"name": "latency", "held": True, "says": "p99 0.081 ms of 5 ms a row"},
@@ -227,7 +227,15 @@ def test_the_page_tells_what_happened(
     assert "Version 2 (tree) replaced version 1 (line) as champion on 2 April 2013." in text
     assert "Its life cycle was started by the monitor: calibration is off." in text
     assert "120 requests from 1 April 2013 to 3 April 2013, 0 failed." in text
-    for number in ("6 min 41 s", "0.361 [0.271, 0.451]", "0.081 ms", "66.8 kB", "3.5 s", "p99 0.081 ms of 5 ms a row"):
+    for number in (
+        "6 min 41 s",
+        "0.361 [0.271, 0.451]",
+        "0.081</td>",
+        "66.8 kB",
+        "3.5 s",
+        "0.00085 USD",
+        "p99 0.081 ms of 5 ms a row",
+    ):
         assert number in text
     assert "it predicts NaN or infinity on the holdout" in text
     assert text.index(">tree <b") < text.index(">line</th>") < text.index(">baseline</th>") < text.index(">net</th>")
@@ -292,6 +300,133 @@ def test_a_life_cycle_that_failed_half_way_makes_a_page(engine: Engine, spec: Pr
     begun = Lifecycle("run-9", 1.0, {"as_of": "2013-04-02", "reason": "nightly"}, {}, {})
     text = written(tmp_path, engine, FakeRegistry(cycles=[begun]), spec)
     assert "not judged" in text
+
+
+# the other tasks ------------------------------------------------------------------------------------------------------
+
+MEASURED: dict[str, dict[str, dict[str, float]]] = {
+    "multiclass": {
+        "baseline": {"log_loss": 1.0986, "accuracy": 0.34, "observed_minus_expected": 0.01},
+        "line": {"log_loss": 0.3021, "accuracy": 0.91, "observed_minus_expected": -0.02},
+        "tree": {"log_loss": 0.1013, "accuracy": 0.97, "observed_minus_expected": 0.004},
+    },
+    "regression": {
+        "baseline": {"mae": 21435.0, "r2": -0.02, "observed_minus_expected": 0.3},
+        "line": {"mae": 12034.5, "r2": 0.61, "observed_minus_expected": -0.02},
+        "tree": {"mae": 10123.4, "r2": 0.72, "observed_minus_expected": 0.004},
+    },
+}
+
+
+def comparison(task: str) -> dict[str, Any]:
+    def ends(name: str, value: float) -> dict[str, float]:
+        half = 0.1 * abs(value)
+        return {"value": value, "low": value - half, "high": value + half}
+
+    metrics = {who: {m: ends(m, v) for m, v in found.items()} for who, found in MEASURED[task].items()}
+    return {
+        "winner": "tree",
+        "reason": "tree has the best metric, and the smallest graph.",
+        **{"rows": 6434, "days": 7, "refused": {"net": "no"}, "metrics": metrics, "slices": {}},
+        "bytes": {"line": 4223, "tree": 66843},
+        "cost": {
+            "line": {"fit_s": 1.0, "p50_ms": 0.018, "p99_ms": 0.02},
+            "tree": {"fit_s": 2.0, "p50_ms": 0.36, "p99_ms": 1},
+        },
+    }
+
+
+def recorded(task: str, engine: Engine, serve: Callable[..., None], spread: float) -> FakeRegistry:
+    """Three days of a champion, and one life cycle."""
+    for i in range(3):
+        serve(i, "2", 20)
+    evidence = {"loss": spread, "loss_low": 0.9 * spread, "loss_high": 1.1 * spread, "labelled_days": 7}
+    evidence |= {"residual_mean": -0.0624, "residual_low": -0.1, "residual_high": -0.02, "prediction_psi": 0.07}
+    evidence |= {"label_psi": 0.03, "drift_share": 0.25} if task == "multiclass" else {"drift_share": 0.25}
+    for i in range(3):
+        decide(engine, i, "ignore", "2", evidence=evidence)
+    cycle = lifecycle("2", "promote", "no champion yet, and every rule held", "nightly")
+    cycle = replace(cycle, comparison=comparison(task))
+    return FakeRegistry("2", [event("promote", "2", None, 1.0)], [cycle])
+
+
+@pytest.mark.parametrize(
+    ("task", "loss", "off", "daily", "quality"),
+    [
+        (
+            "multiclass",
+            "log loss",
+            "share of right answers less mean confidence",
+            "Right answers",
+            "0.101 [0.091, 0.111]",
+        ),
+        ("regression", "MAE, min", "observed less predicted “late”", "Mean of “late”, min", "10,123 [9,111, 11,136]"),
+    ],
+)
+def test_every_task_is_told_in_its_own_words(
+    task: str, loss: str, off: str, daily: str, quality: str, engine: Engine, serve: Callable[..., None], tmp_path: Path
+) -> None:
+    spec, spread = problem(task), {"multiclass": 0.12, "regression": 10432.0}[task]
+    registry = recorded(task, engine, serve, spread)
+    outcomes = [{"problem": "small", "event_id": f"{i}-2-champion-{n}"} for i in range(3) for n in range(20)]
+    known = [row | {"outcome": float(n % 3), "known_on": FIRST} for n, row in enumerate(outcomes)]
+    predictions.add_outcomes(engine, known)
+    text = written(tmp_path, engine, registry, spec)
+    for part in (f"Live {loss}", off, f"{daily}, day by day", quality, "0.018</td>", "0.0050 USD"):
+        assert part in text, part
+    if task == "regression":
+        assert "rate" not in re.sub(r"<style>.*?</style>", "", text, flags=re.S).replace("separate", "")
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(table(timeline(engine, spec), spec))
+    assert f"live {loss}" in console.export_text()
+
+
+def test_the_right_answers_of_several_classes_are_counted(engine: Engine, serve: Callable[..., None]) -> None:
+    """The label that was given is compared with the name of the class that came out."""
+    spec = problem("multiclass")
+    serve(0, "1", 4, label="late")
+    rows = [{"problem": "small", "event_id": f"0-1-champion-{n}", "known_on": FIRST} for n in range(3)]
+    predictions.add_outcomes(engine, [row | {"outcome": float(n)} for n, row in enumerate(rows)])
+    (day,) = timeline(engine, spec)
+    assert (day.labelled, day.observed, day.expected) == (3, pytest.approx(1 / 3), 0.25)
+
+
+# the candidates -------------------------------------------------------------------------------------------------------
+
+
+def test_a_million_predictions_cost_their_time_on_a_core() -> None:
+    """3.6 ms each are an hour for a million."""
+    assert candidates.cost_per_million(3.6, Cost(cpu_hour=0.05)) == pytest.approx(0.05)
+    assert candidates.cost_per_million(None, Cost()) is None
+
+
+@pytest.mark.parametrize("task", list(MEASURED))
+def test_the_candidates_table_for_the_terminal_is_best_first_and_says_why(task: str) -> None:
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(candidates.table(comparison(task), problem(task)))
+    text = console.export_text()
+    starts = [line.split()[0] for line in text.splitlines() if line.split()]
+    assert [name for name in starts if name in (*MEASURED[task], "net")][:4] == ["tree", "line", "baseline", "net"]
+    assert "tree has the best metric" in text
+    assert "net is refused: no" in text
+    assert "USD for 10⁶" in text
+    assert "0.0050" in text
+    assert "…" not in text
+
+
+def test_candidates_are_ranked_by_the_good_direction_of_the_metric() -> None:
+    given = problem("multiclass", gate=toy.spec(task="multiclass", gate={"metric": "accuracy"}).gate)
+    names = [row.name for row in candidates.rows(comparison("multiclass"), given)]
+    assert names == ["tree", "line", "baseline", "net"]
+
+
+def test_numbers_keep_three_significant_digits_at_any_scale() -> None:
+    assert words.interval(10123.4, 9111.0, 11136.0) == "10,123 [9,111, 11,136]"
+    assert words.interval(0.00012, 0.0001, 0.00014) == "0.000120 [0.000100, 0.000140]"
+    assert words.interval(0.3614, None, None) == "0.361"
+    assert words.number(0.0, None) == "0.000"
+    assert words.money(0.000217) == "0.00022"
+    assert words.money(12.3) == "12.30"
 
 
 def test_ticks_are_round_and_inside() -> None:
