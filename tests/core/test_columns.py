@@ -1,20 +1,19 @@
 """Rows to columns and back: a request and a table's row become the same arrays."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from core.clock import cutoff, replayed
-from core.columns import event_day, from_frame, from_rows, offset_name, to_rows
-from core.schema import Clock, ProblemSpec
-from problems import load
+from core.columns import event_day, flat, from_frame, from_rows, offset_name, stacked, to_rows
+from core.schema import ProblemSpec
 from tests.toy import spec as toy_spec
 
-NEW_YORK = Clock(timezone="America/New_York", cutoff_hour=4, replay_year=2013)
+PIXELS = {"type": "array", "shape": [2, 3], "description": "?"}
 
 
 def parsed(spec: ProblemSpec, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -28,13 +27,6 @@ def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
         assert one[name].dtype.kind == other[name].dtype.kind, name
-
-
-@pytest.mark.parametrize("day", [date(2013, 3, 9), date(2013, 3, 10), date(2013, 11, 3)])
-def test_a_day_of_flights_is_the_same_as_requests_and_as_a_table(day: date) -> None:
-    problem = load("flights")
-    frame = problem.data.partition(day)["events"]
-    same(from_rows(problem.spec, parsed(problem.spec, to_rows(problem.spec, frame))), from_frame(problem.spec, frame))
 
 
 def frame() -> pd.DataFrame:
@@ -89,31 +81,58 @@ def test_the_day_of_an_event_is_the_one_on_its_local_clock_also_when_clocks_chan
     assert columns[offset_name("at")].tolist() == [-240, -300, -300, -300, 540]
 
 
-# clock ----------------------------------------------------------------------------------------------------------------
+# arrays ---------------------------------------------------------------------------------------------------------------
+
+NESTED = [[[1, 2, 3], [4, 5, 6]], [[0.5, 0, 0], [0, 0, 0]]]
 
 
-def test_a_replay_takes_the_same_day_of_its_year_and_28_for_29_february() -> None:
-    assert replayed(NEW_YORK, date(2026, 11, 21)) == date(2013, 11, 21)
-    assert replayed(NEW_YORK, date(2028, 2, 29)) == date(2013, 2, 28)
-    assert replayed(NEW_YORK, date(2028, 2, 28)) == date(2013, 2, 28)
-    assert replayed(Clock(replay_year=2012), date(2028, 2, 29)) == date(2012, 2, 29)
-    assert replayed(Clock(), date(2028, 2, 29)) == date(2028, 2, 29)
+def with_pixels(pixels: list[Any]) -> pd.DataFrame:
+    return frame().drop(columns=["seen", "seen_utc_offset"]).assign(pixels=pixels)
 
 
-@pytest.mark.parametrize(
-    ("day", "utc"),
-    [
-        (date(2013, 3, 9), "2013-03-09T09:00:00"),
-        (date(2013, 3, 10), "2013-03-10T08:00:00"),
-        (date(2013, 11, 2), "2013-11-02T08:00:00"),
-        (date(2013, 11, 3), "2013-11-03T09:00:00"),
-    ],
-)
-def test_the_cut_off_keeps_its_local_hour_when_clocks_change(day: date, utc: str) -> None:
-    assert str(cutoff(NEW_YORK, day)) == utc
+@pytest.mark.parametrize("through_parquet", [False, True])
+def test_an_array_is_the_same_nested_and_flat_and_as_a_request(through_parquet: bool, tmp_path: Path) -> None:
+    spec = toy_spec(pixels=PIXELS)
+    nested, flat_ones = with_pixels(NESTED), with_pixels([np.ravel(value).tolist() for value in NESTED])
+    if through_parquet:  # which gives an array of objects, arrays each
+        nested.to_parquet(tmp_path / "nested.parquet")
+        nested = pd.read_parquet(tmp_path / "nested.parquet")
+    columns = from_frame(spec, nested)
+    assert columns["pixels"].tolist() == [[1, 2, 3, 4, 5, 6], [0.5, 0, 0, 0, 0, 0]]
+    assert columns["pixels"].dtype == np.float32
+    same(from_frame(spec, flat_ones), columns)
+    same(from_rows(spec, parsed(spec, to_rows(spec, nested))), columns)
+    same(from_rows(spec, parsed(spec, nested_rows(spec))), columns)
 
 
-def test_cut_offs_are_in_order_every_day_of_a_year() -> None:
-    days = [date(2013, 1, 1) + timedelta(days=n) for n in range(365)]
-    hours = np.diff(np.array([cutoff(NEW_YORK, day) for day in days])).astype("timedelta64[h]").astype(int)
-    assert sorted(set(hours.tolist())) == [23, 24, 25]
+def nested_rows(spec: ProblemSpec) -> list[dict[str, Any]]:
+    rows = to_rows(spec, with_pixels(NESTED))
+    return [row | {"pixels": pixels} for row, pixels in zip(rows, NESTED, strict=True)]
+
+
+def test_an_array_that_is_missing_is_all_nan_and_is_left_out_of_a_request() -> None:
+    spec = toy_spec(pixels=PIXELS | {"optional": True})
+    some = with_pixels([NESTED[0], None])
+    rows = to_rows(spec, some)
+    assert ["pixels" in row for row in rows] == [True, False]
+    columns = from_frame(spec, some)
+    assert np.isnan(columns["pixels"][1]).all()
+    same(from_rows(spec, parsed(spec, rows)), columns)
+
+
+def test_no_arrays_have_their_width_and_what_is_none_is_refused() -> None:
+    assert stacked([], 6).shape == (0, 6)
+    with pytest.raises(TypeError):
+        flat([1, None])
+
+
+# types that tables have -----------------------------------------------------------------------------------------------
+
+
+def test_whole_numbers_that_may_be_missing_and_categories_travel_like_others() -> None:
+    spec = toy_spec()
+    odd = frame().assign(size=pd.array([1, None], "Int64"), kind=pd.Categorical(["red", None]))
+    columns = from_frame(spec, odd)
+    np.testing.assert_array_equal(columns["size"], [1.0, np.nan])
+    assert columns["kind"].tolist() == ["red", "__NA__"]
+    same(from_rows(spec, parsed(spec, to_rows(spec, odd))), columns)
