@@ -1,12 +1,16 @@
 """Which day a run is about, and why it runs: by hand, by the monitor's wish, or because it is night."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from core.schema import Clock
+from pipeline import schedule
 from pipeline.schedule import lifecycle_job, monitor_job
+from problems import Problem
+from tests import toy
 
 ASKED = {"as_of": "2013-04-20", "reasons": ["calibration is off", "it rains"]}
 
@@ -42,6 +46,12 @@ def test_of_several_wishes_the_newest_counts_and_one_without_a_day_is_none() -> 
 
 def test_the_monitor_needs_no_logical_date() -> None:
     assert monitor_job(context())["as_of"] == "2013-11-21"
+
+
+def test_a_table_that_has_stopped_growing_is_judged_at_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = Problem(toy.spec().model_copy(update={"clock": Clock(latest=date(2021, 6, 30))}))
+    monkeypatch.setattr(schedule, "load", lambda: ended)
+    assert monitor_job(context())["as_of"] == "2021-06-30"
 
 
 def test_a_day_that_is_none_is_refused() -> None:

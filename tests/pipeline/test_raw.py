@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 from core import lineage, predictions
 from core.database import connect
 from core.errors import DataError
+from core.schema import ProblemSpec
 from pipeline import daily, publish, raw
 from pipeline.raw import Ingested
 from problems import Problem
@@ -163,6 +164,51 @@ def test_a_night_whose_days_are_all_bad_says_so(night: Toy) -> None:
         night.changes[day] = lambda tables: tables | {"labels": tables["labels"].assign(late=7.0)}
     with pytest.raises(DataError, match="every partition from 2013-05-01 to 2013-05-09 is quarantined"):
         daily.ingest(AS_OF)
+
+
+def test_nights_after_days_that_the_source_does_not_have_are_quiet(
+    night: Toy, store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = AS_OF + timedelta(days=9)
+    assert daily.ingest(AS_OF + timedelta(days=4)) == {"partitions": 5, "lookup_rows": 0, "labels": 30}
+    assert daily.ingest(later + timedelta(days=1)) == {"partitions": 0, "lookup_rows": 0, "labels": 0}
+    assert "the source has no day from 2013-05-11 to 2013-05-19, a quiet night" in caplog.text
+    assert len(outcomes(store_url)) == 30
+
+
+def test_a_problem_without_look_ups_needs_no_function_for_them(night: Toy) -> None:
+    bare = {"lookups": {}, "features": {}, "slices": []}
+    night.problem = Problem(ProblemSpec.model_validate(spec().model_dump() | bare))
+    night.problem.__dict__["data"] = SimpleNamespace(covers=lambda day: day in DAYS, partition=night.partition)
+    assert daily.ingest(AS_OF) == {"partitions": 9, "lookup_rows": 0, "labels": 54}
+
+
+def test_labels_mature_as_the_task_counts_them(night: Toy, store_url: str) -> None:
+    night.problem = Problem(ProblemSpec.model_validate(spec().model_dump() | {"classes": ["no", "yes"]}))
+    night.problem.__dict__["data"] = SimpleNamespace(
+        covers=lambda day: day in DAYS, partition=night.partition, lookups=no_lookups
+    )
+    for day in DAYS:
+        night.changes[day] = lambda t: t | {"labels": t["labels"].assign(late=["no", "yes", "no", "no", "no", "yes"])}
+    daily.ingest(AS_OF)
+    engine = connect(store_url)
+    with engine.connect() as connection:
+        found = connection.execute(select(predictions.OUTCOMES)).mappings().all()
+    engine.dispose()
+    assert [row["outcome"] for row in found if str(DAYS[-1]) in row["event_id"]] == [0, 1, 0, 0, 0, 1]
+
+
+def test_a_table_that_some_days_have_not_and_others_have_empty_is_read_as_the_rest(
+    engine: Engine, toy: Toy, remote: str
+) -> None:
+    extra = pd.DataFrame({"who": ["a"], "rain": [1.0]})
+    toy.changes[DAYS[3]] = lambda tables: tables | {"weather": extra}
+    toy.changes[DAYS[4]] = lambda tables: tables | {"weather": extra.head(0), "labels": tables["labels"].head(0)}
+    raw.ingest(engine, toy.problem, remote, DAYS)
+    with raw.fetched(engine, toy.problem, remote, DAYS[2], DAYS[5]) as folder:
+        tables = raw.read(folder)
+    assert tables["weather"][["who", "rain"]].to_dict("records") == [{"who": "a", "rain": 1.0}]
+    assert sorted(set(tables["labels"]["partition"])) == [DAYS[2], DAYS[3], DAYS[5]]
 
 
 def test_what_is_known_at_a_cut_off_is_published_with_both_nights() -> None:
