@@ -3,6 +3,7 @@
 import json
 import re
 import zlib
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,23 @@ class Results:
     def metrics(self, name: str) -> dict[str, float]:
         """Flat, as MLflow wants them: METRIC, METRIC_low, METRIC_high, and what the candidate cost."""
         described = self.comparison["metrics"].get(name, {})
-        flat = {f"{m}_{end}".removesuffix("_value"): v for m, ends in described.items() for end, v in ends.items()}
         slices = self.comparison["slices"] if name == self.winner else {}
-        for slice_name, values in slices.items():
-            column, _, value = slice_name.partition("=")
-            flat |= {f"slice/{legal(column)}/{legal(value)}/{m}": v for m, v in values.items()}
-        return {m: v for m, v in (flat | self.cost(name)).items() if v is not None}
+        return flat(described, slices) | self.cost(name)
 
     def tags(self, name: str) -> dict[str, str]:
         return {"refused": self.comparison["refused"].get(name, ""), "winner": str(name == self.winner).lower()}
+
+
+def flat(
+    described: Mapping[str, Mapping[str, float | None]], slices: Mapping[str, Mapping[str, float]]
+) -> dict[str, float]:
+    """METRIC, METRIC_low, METRIC_high where they are known, and slice/COLUMN/VALUE/METRIC."""
+    ends = {f"{m}_{end}".removesuffix("_value"): v for m, found in described.items() for end, v in found.items()}
+    known = {name: value for name, value in ends.items() if value is not None}
+    for slice_name, values in slices.items():
+        column, _, value = slice_name.partition("=")
+        known |= {f"slice/{legal(column)}/{legal(value)}/{m}": v for m, v in values.items()}
+    return known
 
 
 def legal(text: str) -> str:

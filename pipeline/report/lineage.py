@@ -41,6 +41,7 @@ class Lineage:
     window: str
     rows: int
     options: str
+    device: str
     stages: list[Stage]
 
 
@@ -62,6 +63,7 @@ def trace(registry: "Registry", version: str) -> Lineage:
         window=f"{long_day(facts['first_day'])} to {long_day(facts['last_day'])}",
         rows=facts["rows"],
         options=", ".join(f"{name} {value}" for name, value in facts.get("options", {}).items()),
+        device=facts.get("device") or "",
         stages=[_stage(name, locks[name]) for name in _in_order(locks)],
     )
 

@@ -83,7 +83,7 @@ def _panel(panel: Panel, days: Sequence[Day], x: Scale, top: float) -> Markup:
     parts = [element("text", panel.title, note, x=x.start, y=top + 13, class_="title")]
     for tick in ticks(y.low, y.high):
         parts.append(element("line", x1=x.start, x2=x.end, y1=y(tick), y2=y(tick), class_="grid"))
-        parts.append(element("text", f"{tick:.4g}".replace("-", "−"), x=x.start - 6, y=y(tick) + 4, class_="tick"))
+        parts.append(element("text", f"{tick:,.10g}".replace("-", "−"), x=x.start - 6, y=y(tick) + 4, class_="tick"))
     for limit in panel.limits:
         parts.append(element("line", x1=x.start, x2=x.end, y1=y(limit), y2=y(limit), class_="limit"))
     return Markup("").join([*parts, *(_series(series, panel, days, x, y) for series in panel.series)])
