@@ -38,6 +38,8 @@ class Column(Frozen):
     def _complete(self) -> "Column":
         if self.type == "array" and not self.shape:
             raise ValueError("an array needs a shape, such as [28, 28]")
+        if self.type == "array" and self.optional:
+            raise ValueError("an array cannot be optional; a row without it has nothing to be judged by")
         if self.type != "array" and self.example is None:
             raise ValueError("an example is missing; the documentation of the server shows it")
         return self
@@ -193,6 +195,8 @@ class ProblemSpec(Frozen):
         for role in ("id", "entity", "time"):
             if getattr(self, role) not in self.columns:
                 raise ValueError(f"{role} is {getattr(self, role)!r}, which is not among columns")
+        if self.columns[self.id].type != "string":
+            raise ValueError(f"id is {self.id!r}, which is a {self.columns[self.id].type}; labels are found by text")
         for name in self.slices:
             if name not in self.features:
                 raise ValueError(f"slice {name!r} is not among features")
