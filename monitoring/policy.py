@@ -12,6 +12,7 @@ from monitoring.evidence import Evidence
 from monitoring.words import Words, words
 
 MIN_ROLLBACK_DAYS = 3  # labelled days: fewer give no t statistic worth the name
+ROWS_A_CLASS = 20  # fewer, and chance alone moves the PSI of many classes
 SHOWN_COLUMNS = 3
 
 
@@ -48,7 +49,7 @@ def decide(
     worse = _baseline(evidence, monitor, said)
     findings = [
         _calibration(evidence, monitor, said),
-        _prediction(evidence, monitor, said),
+        _prediction(evidence, monitor, said, len(spec.classes)),
         _age(champion_age_days, monitor),
     ]
     fired = [f.text for f in findings if f.fires]
@@ -84,14 +85,16 @@ def _calibration(e: Evidence, m: Monitor, said: Words) -> _Finding:
     return _Finding(fires, f"{text} over {e.labelled_days} labelled days, limit {m.calibration_max:g}")
 
 
-def _prediction(e: Evidence, m: Monitor, said: Words) -> _Finding:
-    """On the score or the predicted class, whichever moved more."""
+def _prediction(e: Evidence, m: Monitor, said: Words, classes: int) -> _Finding:
+    """On the score or, with enough rows, the predicted class: whichever moved more."""
     if e.prediction_psi is None:
         return _Finding(False, "no reference, so no verdict on the predictions' distribution")
     if e.rows < m.min_rows or e.days < _days(m):
         days = f"{e.days} of {_days(m)} days, {e.rows} rows"
         return _Finding(False, f"warming up: {days}, so no verdict on the predictions' distribution")
-    psi, what = max((e.prediction_psi, said.scores), (e.label_psi or 0.0, "predicted classes"))
+    psi, what = e.prediction_psi, said.scores
+    if e.label_psi is not None and e.label_psi > psi and e.rows >= ROWS_A_CLASS * classes:
+        psi, what = e.label_psi, "predicted classes"
     fires = psi >= m.prediction_psi_max
     verb = "has shifted" if fires else "is steady"
     return _Finding(fires, f"the {what}' distribution {verb}: PSI {psi:.3f}, limit {m.prediction_psi_max:g}")

@@ -91,6 +91,8 @@ def test_a_shift_of_the_predicted_classes_retrains_though_the_confidences_are_st
     decision = judged(replace(HEALTHY, label_psi=0.4), spec=toy("multiclass"))
     assert decision.decision == "retrain"
     assert decision.reasons[0] == "the predicted classes' distribution has shifted: PSI 0.400, limit 0.2"
+    few = judged(replace(HEALTHY, label_psi=0.4), spec=toy("multiclass", classes=[str(i) for i in range(301)]))
+    assert few.decision == "ignore", "6,000 rows are less than 20 for each of 301 classes"
     steady = judged(replace(HEALTHY, label_psi=0.01), spec=toy("multiclass"))
     assert "the confidences' distribution is steady: PSI 0.030, limit 0.2" in steady.reasons
 

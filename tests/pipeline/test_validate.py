@@ -114,7 +114,7 @@ def test_an_event_that_comes_back_is_held_against_the_later_day_only(partitions:
     assert found["2013-04-05"] == ["id: 1 ids are those of earlier days"]
 
 
-# other tasks, arrays, a time that requests may leave out ---------------------------------------------------------------
+# other tasks, arrays, a time that requests may leave out --------------------------------------------------------------
 
 CLASSES = {"task": "multiclass", "classes": ["a", "b", "c"], "gate": {"metric": "accuracy"}}
 NUMBER = {"task": "regression", "gate": {"metric": "mae"}}
