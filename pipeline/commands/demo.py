@@ -77,9 +77,11 @@ def _settings() -> "Settings":
 
 def _report(player: "Demo", registry: "Registry", seconds: float, peak_bytes: int) -> "Path":
     """Print the timeline and write the page, both from what the platform itself recorded."""
-    from pipeline.report import page, timeline
+    from pipeline.report import candidates, page, timeline
 
     spec = player.problem.spec
+    out.print()
+    out.print(candidates.table(registry.lifecycles()[-1].comparison, spec))
     out.print()
     out.print(timeline.table(timeline.timeline(player.engine, spec), spec))
     facts = {"Duration": f"{seconds / 60:.1f} min", "Peak memory": f"{peak_bytes / 2**30:.2f} GB"}
