@@ -54,8 +54,8 @@ def _of_digits(values: pd.Series, written: pd.Series, named: bool) -> Form | Non
     """20130401 is a date; unix time is one only under a name that says so, since a price may look the same."""
     if written.str.fullmatch(r"(19|20)\d{6}").all() and _reads(values, "%Y%m%d"):
         return Form("%Y%m%d")
-    for form in ("%Y%m%d%H%M%S", "%Y%m%d%H%M"):
-        if written.str.fullmatch(r"(19|20)\d+").all() and _reads(values, form):
+    for form, digits in (("%Y%m%d%H%M%S", 12), ("%Y%m%d%H%M", 10)):
+        if written.str.fullmatch(rf"(19|20)\d{{{digits}}}").all() and _reads(values, form):
             return Form(form)
     for form in EPOCHS if named else ():
         seconds = numbers(values) / (1000 if form == "unix ms" else 1)

@@ -29,7 +29,7 @@ def identifiers(sources: Sequence[str]) -> dict[str, str]:
 def identifier(source: str) -> str:
     """The name itself where it is an identifier, else the nearest one."""
     text = re.sub(r"\W+", "_", unicodedata.normalize("NFKC", source)).strip("_")[:LONGEST].rstrip("_")
-    text = f"c_{text}" if not text or not text[0].isalpha() else text
+    text = f"c_{text}".rstrip("_") if not text or not text[0].isalpha() else text
     return (
         f"{text}_" if text.lower() in _reserved() or keyword.iskeyword(text) or text.startswith("embedding_") else text
     )
@@ -39,7 +39,7 @@ def problem_name(text: str) -> str:
     """A folder, a Python package and a registered model: small Latin letters, digits, underscores."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")
-    name = f"p_{name}" if not name or not name[0].isalpha() else name
+    name = f"p_{name}".rstrip("_") if not name or not name[0].isalpha() else name
     return f"{name}_" if keyword.iskeyword(name) else name
 
 

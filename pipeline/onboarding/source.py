@@ -80,7 +80,7 @@ def _sql(url: str, table: str | None) -> Source:
         frame = tables.query(url, name, {column: column for column in columns})
     except sql.exc.SQLAlchemyError as error:
         raise DataError(f"the database does not answer as it should: {str(error).splitlines()[0]}") from error
-    secret = engine.url.password is not None or "password" in engine.url.query
+    secret = bool(engine.url.password) or "password" in engine.url.query
     where = engine.url.render_as_string(hide_password=True)
     return Source(
         written=None if secret else _relative_url(url),

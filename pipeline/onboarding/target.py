@@ -69,7 +69,7 @@ def look(values: pd.Series, source: str, decimal: str, asked: TaskName | None = 
     if len(counts) == 1:
         raise DataError(f"{source!r} is {counts.index[0]!r} in every row: there is nothing to tell apart")
     amounts = numbers(values, decimal)
-    numeric = bool((amounts.notna() == written.notna()).all())
+    numeric = not set(counts.index) <= {"True", "False"} and bool((amounts.notna() == written.notna()).all())
     task = asked or _task(counts, amounts if numeric else None)
     _check_task(task, source, counts, numeric, asked is not None)
     if task == "regression":
