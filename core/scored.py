@@ -12,7 +12,6 @@ import numpy as np
 
 from core.columns import Columns
 from core.config import Frozen
-from core.runtime import EMBEDDING
 from core.schema import Kind, ProblemSpec
 from core.task import of, primary_loss
 
@@ -56,7 +55,7 @@ def judged(spec: ProblemSpec, prediction: np.ndarray, y: np.ndarray, trivial: Tr
 
 def embedding(spec: ProblemSpec, names: Iterable[str]) -> list[str]:
     """Of these columns those of the model's embedding (core.runtime), in its order."""
-    found = {name for name in names if re.fullmatch(rf"{EMBEDDING}_\d+", name)} - set(spec.watched)
+    found = {name for name in names if re.fullmatch(r"embedding_\d+", name)} - set(spec.watched)
     return sorted(found, key=lambda name: int(name.rpartition("_")[2]))
 
 
