@@ -5,6 +5,7 @@ numbers have one unit, which features.py chose. HistGradientBoosting's own categ
 converter reads them as numeric thresholds, silently.
 """
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +47,9 @@ class SklearnModel:
         zipmap = {"zipmap": False} if self.standard is None else {}
         options = {id(self.pipeline.steps[-1][1]): zipmap | self.converter}
         types = export.input_types(self.spec)
-        graph = to_onnx(self.pipeline, initial_types=types, options=options, target_opset=export.OPSET)
+        with warnings.catch_warnings():  # its converter of support vector machines looks for their old probabilities
+            warnings.filterwarnings("ignore", "Attribute `prob", FutureWarning)
+            graph = to_onnx(self.pipeline, initial_types=types, options=options, target_opset=export.OPSET)
         if self.standard is not None:
             graph = export.in_unit(graph, graph.graph.output[0].name, self.standard)
         elif len(self._present) < self._classes:
