@@ -107,12 +107,20 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
     [
         ("worse_t: 1.0", "worst_t: 1.0", r"gate\.worst_t: Extra inputs .*got '1\.0'"),
         ("min_days: 5", "min_days: five", r"gate\.min_days: .*integer.*'five'"),
-        ("kind: category", "kind: categorical", r"features\.carrier\.kind: .*'number' or 'category'.*'categorical'"),
+        (
+            "kind: category",
+            "kind: categorical",
+            r"features\.carrier\.kind: .*'category' or 'array'.*'categorical'",
+        ),
         ("percent: 10", "percent: 110", r"canary\.percent: .*less than or equal to 100.*'110'"),
         ("id: flight_id", "id: flihgt_id", "id is 'flihgt_id', which is not among columns"),
         ("slices: [origin", "slices: [orign", "slice 'orign' is not among features"),
-        ("metric: log_loss", "metric: logloss", r"gate\.metric: .*'log_loss' or 'brier'.*'logloss'"),
-        ("metric: roc_auc", "metric: auc", r"gate\.slice_floor\.metric: .*'roc_auc' or 'pr_auc'.*'auc'"),
+        ("metric: log_loss", "metric: logloss", "logloss is no metric of a binary problem; there are: log_loss, brier"),
+        ("metric: roc_auc", "metric: r2", "r2 is no metric of a binary problem"),
+        ("task: binary", "task: multiclass", "roc_auc is no metric of a multiclass problem"),
+        ("metric: log_loss", "metric: log_loss\n  quantile: 0.9", r"gate\.quantile is for regression"),
+        ("{type: number,", "{type: array,", r"columns\.distance: .*an array needs a shape"),
+        ("metric: roc_auc", "metric: auc", r"gate\.slice_floor\.metric: .*'roc_auc', 'pr_auc'.*'auc'"),
     ],
 )
 def test_a_typo_in_problem_yaml_names_the_key_the_value_and_what_was_expected(
