@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_answers_as_when_it_was_made(made: Path) -> None:
-    model = OnnxModel.load(made)
+    model = OnnxModel.load(made, spec())
     rows = {"size": [1.0, np.nan], "rain": [np.nan, 0.0], "kind": ["red", "new"], "who": ["", "é"]}
     answers = model.predict({name: np.array(values) for name, values in rows.items()})
     assert answers.tolist() == [0.25, 0.25]
@@ -30,7 +31,7 @@ def test_a_graph_that_answers_otherwise_than_its_example_is_refused(made: Path) 
     example["predictions"][0] += 1e-3
     (made / EXAMPLE).write_text(json.dumps(example))
     with pytest.raises(ModelRefused, match=r"self-test: .*differ from the recorded ones by 0\.001"):
-        OnnxModel.load(made)
+        OnnxModel.load(made, spec())
 
 
 def test_a_graph_that_answers_nan_is_refused(tmp_path: Path) -> None:
@@ -39,7 +40,7 @@ def test_a_graph_that_answers_nan_is_refused(tmp_path: Path) -> None:
     example["inputs"]["size"] = [FAULT_ABOVE + 1] * 2
     (made / EXAMPLE).write_text(json.dumps(example))
     with pytest.raises(ModelRefused, match=r"self-test: .*nan"):
-        OnnxModel.load(made)
+        OnnxModel.load(made, spec())
 
 
 def test_the_digest_is_of_the_serving_files_and_of_nothing_else(made: Path) -> None:
@@ -52,3 +53,25 @@ def test_the_digest_is_of_the_serving_files_and_of_nothing_else(made: Path) -> N
         assert digest(made) != before, name
         (made / name).write_bytes(kept)
     assert digest(made) == before
+
+
+@pytest.mark.parametrize(
+    ("task", "made", "expected"),
+    [
+        ("binary", 0.25, [0.25, 0.25]),
+        ("multiclass", [0.5, 0.25, 0.25], [[0.5, 0.25, 0.25]] * 2),
+        ("regression", 1000.0, [1000.0, 1000.0]),
+    ],
+)
+def test_a_bundle_answers_in_the_shape_of_its_task(task: str, made: Any, expected: Any, tmp_path: Path) -> None:
+    problem = spec(task=task)
+    model = OnnxModel.load(bundle(problem, tmp_path / "bundle", made), problem)
+    rows = {"size": [1.0, 2.0], "rain": [0.0, 0.0], "kind": ["red", "red"], "who": ["a", "b"]}
+    predictions, embedding = model.predict_and_embed({name: np.array(values) for name, values in rows.items()})
+    assert predictions.tolist() == expected
+    assert embedding == {}
+
+
+def test_a_bundle_made_for_another_task_or_other_classes_is_refused(made: Path) -> None:
+    with pytest.raises(ModelRefused, match="it was made for binary \\[\\], the problem is regression now"):
+        OnnxModel.load(made, spec(task="regression"))

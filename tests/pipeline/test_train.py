@@ -1,4 +1,4 @@
-"""Every candidate: an ONNX graph that agrees with the original, the same bits each time, and a refusal where not."""
+"""Training: a bundle with its facts, the same bits each time, a reference for the monitor, and a refusal where not."""
 
 import json
 import os
@@ -13,14 +13,15 @@ import onnx
 import pandas as pd
 import pytest
 
+from core.columns import Columns
 from core.config import ROOT
-from core.errors import ConfigError
-from core.runtime import OnnxModel, open_session
+from core.errors import ModelRefused
+from core.runtime import CONTRACT, Contract, OnnxModel
+from core.scored import Trivial
 from pipeline import candidates
-from pipeline.candidates import FUNCTIONS
-from pipeline.features import holdout_rows, holdout_start, training_rows
-from pipeline.train import REFERENCE_ROWS, ROWS, columns, contract, parity, reference, row_hashes, train
-from tests.toy import AS_OF, frame, spec
+from pipeline.features import holdout_rows, holdout_start, inputs, training_rows
+from pipeline.train import FACTS, REFERENCE, REFERENCE_ROWS, ROWS, reference, row_hashes, train
+from tests.toy import AS_OF, TASKS, frame, spec
 
 SPEC = spec()
 FRAME = frame()
@@ -28,39 +29,16 @@ TRAINING = training_rows(FRAME, holdout_start(SPEC, AS_OF))
 HELD_OUT = holdout_rows(SPEC, FRAME, AS_OF)
 
 
-def unusual(rows: int = 400) -> pd.DataFrame:
-    """Rows with all that is odd: NaN everywhere, unseen and empty categories, huge numbers."""
-    odd = HELD_OUT.head(rows).copy()
-    odd.loc[::3, "size"] = np.nan
-    odd.loc[::4, "rain"] = np.nan
-    odd.loc[1::5, "kind"] = "never seen"
-    odd.loc[2::5, "who"] = ""
-    odd.loc[3::7, "size"] = 1e6
-    odd.loc[4::7, "size"] = -1e6
-    return odd
-
-
-@pytest.mark.parametrize("name", list(FUNCTIONS))
-def test_every_candidate_is_exported_faithfully_and_learns_something(name: str) -> None:
-    X, y = TRAINING[list(SPEC.features)], TRAINING["late"].to_numpy()
-    fitted = candidates.fit(name, SPEC.features, X, y, SPEC.candidates[name])
-    graph = fitted.to_onnx()
-    odd = unusual()
-    assert parity(SPEC, graph, fitted.predict(odd[list(SPEC.features)]), odd) < 1e-4
-    predictions = OnnxModel(open_session(graph), contract(SPEC, TRAINING)).predict(columns(SPEC, HELD_OUT))
-    assert np.corrcoef(predictions, HELD_OUT["late"])[0, 1] > 0.3
-
-
 FIT_ALL = """
 import hashlib, json, sys
 from pathlib import Path
 from core.runtime import SERVING_FILES
 from pipeline.train import ROWS
-from tests.pipeline.test_train import FUNCTIONS, HELD_OUT, SPEC, TRAINING, train
-for name in FUNCTIONS:
+from tests.pipeline.test_train import HELD_OUT, SPEC, TRAINING, train
+for name in SPEC.candidates:
     train(SPEC, name, TRAINING, HELD_OUT, Path(sys.argv[1], name))
 files = (*SERVING_FILES, ROWS, "training.json")
-paths = [Path(sys.argv[1], name, file) for name in FUNCTIONS for file in files]
+paths = [Path(sys.argv[1], name, file) for name in SPEC.candidates for file in files]
 print(json.dumps({f"{path.parent.name}/{path.name}": hashlib.md5(path.read_bytes()).hexdigest() for path in paths}))
 """
 
@@ -75,7 +53,7 @@ def test_every_candidate_fitted_in_another_process_gives_the_same_bits(tmp_path:
         return dict(json.loads(done.stdout.splitlines()[-1]))
 
     first = bits(1)
-    assert len(first) == 5 * len(FUNCTIONS)
+    assert len(first) == 5 * len(SPEC.candidates)
     assert bits(5) == first  # with 5 the set of the graph's operator sets comes in the other order
 
 
@@ -83,23 +61,50 @@ def test_the_facts_say_what_it_was_trained_on(tmp_path: Path) -> None:
     done = train(SPEC, "hgb", TRAINING, HELD_OUT, tmp_path / "hgb")
     assert done.facts["rows"] == len(TRAINING)
     assert (done.facts["first_day"], done.facts["last_day"]) == ("2013-04-01", "2013-04-17")
-    assert done.facts["base_rate"] == pytest.approx(TRAINING["late"].mean())
-    assert done.facts["refused"] is None
+    assert done.facts["trivial"] == {"constant": pytest.approx(TRAINING["late"].mean()), "scale": 1.0}
+    assert (done.facts["device"], done.facts["refused"]) == ("cpu", None)
+    assert set(done.cost) == {"fit_s", "p50_ms", "p99_ms", "bytes"}
     assert 0 < done.cost["p50_ms"] <= done.cost["p99_ms"]
     assert np.array_equal(np.load(tmp_path / "hgb" / ROWS), row_hashes(TRAINING["_id"]))
 
 
-def test_a_candidate_that_nobody_wrote_lists_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="no candidate 'xgb'; there are: logistic, forest, hgb, mlp"):
-        candidates.fit("xgb", SPEC.features, TRAINING, TRAINING["late"].to_numpy(), {})
+@pytest.mark.parametrize("task", list(TASKS))
+def test_the_reference_is_a_sample_of_the_training_rows_scored_by_the_model(task: str, tmp_path: Path) -> None:
+    problem, rows, held_out = of_task(task)
+    train(problem, "hgb", rows, held_out, tmp_path / "hgb")
+    sample = reference(problem, rows, tmp_path / "hgb")
+    sample.to_parquet(tmp_path / REFERENCE, index=False)
+    assert len(sample) == min(REFERENCE_ROWS, len(rows))
+    judged = ["prediction", "label", "residual", "loss", "baseline_loss"]
+    assert list(pd.read_parquet(tmp_path / REFERENCE)) == ["size", "rain", "kind", "who", *judged]
+    assert abs(sample["residual"].mean()) < 0.15
+    assert sample["loss"].mean() < sample["baseline_loss"].mean()
+    assert set(sample["label"]) <= ({None} if task != "multiclass" else set(problem.classes))
 
 
-def test_the_reference_is_a_sample_of_the_training_rows_with_predictions_and_residuals(tmp_path: Path) -> None:
-    train(SPEC, "hgb", TRAINING, HELD_OUT, tmp_path / "hgb")
-    sample = reference(SPEC, TRAINING, tmp_path / "hgb")
-    assert len(sample) == min(REFERENCE_ROWS, len(TRAINING))
-    assert abs(sample["residual"].mean()) < 0.02
-    assert sample["prediction"].between(0, 1).all()
+def test_a_regression_is_judged_in_standard_deviations_of_its_target(tmp_path: Path) -> None:
+    problem, rows, held_out = of_task("regression")
+    facts = train(problem, "logistic", rows, held_out, tmp_path / "logistic").facts
+    assert facts["refused"] == "it is for binary and multiclass problems; this one is regression"
+    assert facts["trivial"] == {"constant": rows["late"].median(), "scale": pytest.approx(rows["late"].std(ddof=0))}
+    parity = train(problem, "forest", rows, held_out, tmp_path / "forest").facts["parity"]
+    assert 0 < parity < 1e-5
+
+
+def test_the_contract_says_what_the_graph_takes_and_which_classes_it_knows(tmp_path: Path) -> None:
+    problem, rows, held_out = of_task("multiclass")
+    train(problem, "forest", rows, held_out, tmp_path / "forest")
+    made = Contract.model_validate_json((tmp_path / "forest" / CONTRACT).read_text())
+    assert (made.task, made.classes, made.embedding) == ("multiclass", ["early", "on time", "late"], 0)
+    assert made.categories == {"kind": ["blue", "green", "red"], "who": ["a", "b", "c", "d"]}
+    predictions = OnnxModel.load(tmp_path / "forest", problem).predict(inputs(problem, held_out))
+    assert predictions.shape == (len(held_out), 3)
+
+
+def of_task(task: str) -> tuple[Any, pd.DataFrame, pd.DataFrame]:
+    """A spec, its training rows and its holdout."""
+    problem, table = spec(task=task), frame(task=task)
+    return problem, training_rows(table, holdout_start(problem, AS_OF)), holdout_rows(problem, table, AS_OF)
 
 
 # refusals -------------------------------------------------------------------------------------------------------------
@@ -113,9 +118,12 @@ class Broken:
     shift: float = 0.0
     nan: bool = False
 
-    def predict(self, X: pd.DataFrame) -> np.ndarray:
+    device = "cpu"
+    embedding = 0
+
+    def predict(self, X: Columns) -> np.ndarray:
         found: np.ndarray = self.fitted.predict(X) + self.shift
-        return np.where(np.arange(len(X)) == 7, np.nan, found) if self.nan else found
+        return np.where(np.arange(len(found)) == 7, np.nan, found) if self.nan else found
 
     def to_onnx(self) -> bytes:
         return bytes(self.fitted.to_onnx())
@@ -131,9 +139,21 @@ def refusal(fitted: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def fitted() -> Any:
-    return candidates.fit(
-        "hgb", SPEC.features, TRAINING[list(SPEC.features)], TRAINING["late"].to_numpy(), SPEC.candidates["hgb"]
-    )
+    return candidates.fit("hgb", SPEC, inputs(SPEC, TRAINING), TRAINING["late"].to_numpy(), SPEC.candidates["hgb"])
+
+
+def test_a_candidate_that_refuses_the_problem_leaves_its_reason_and_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no(*_: Any) -> Any:
+        raise ModelRefused("it takes one image")
+
+    monkeypatch.setattr(candidates, "fit", no)
+    done = train(SPEC, "hgb", TRAINING, HELD_OUT, tmp_path / "hgb")
+    assert json.loads((tmp_path / "hgb" / FACTS).read_text())["refused"] == "it takes one image"
+    assert Trivial.model_validate(done.facts["trivial"]).scale == 1.0
+    assert set(done.cost) == {"fit_s"}
+    assert not (tmp_path / "hgb" / "model.onnx").exists()
 
 
 def test_a_graph_that_disagrees_with_the_original_is_refused(
