@@ -1,6 +1,9 @@
 """The same rows, however they are written, become the same problem."""
 
+import runpy
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -160,11 +163,15 @@ def test_a_password_is_written_nowhere_and_asked_for_by_name(
     assert "hunter2" in url
     put(url, sales())
     plan = init(url, "sold", time="at")
+    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=120", "--check", folder]
+    assert subprocess.run(command, check=False).returncode == 0
     assert [path for path in folder.rglob("*.*") if path.is_file() and b"hunter2" in path.read_bytes()] == []
     data = load(plan.name).data
     data._rows.cache_clear()
     with pytest.raises(ConfigError, match="LOOP_DATA_URL is not set"):
         data.covers(date(2026, 3, 30))
+    tests = runpy.run_path(str(folder / plan.name / "tests" / f"test_{plan.name}.py"))  # they stand without the data
+    tests["test_every_feature_is_made_and_no_number_is_infinite"]()
     monkeypatch.setenv("LOOP_DATA_URL", url)
     a_day_is_as_it_was(plan.name)
 
