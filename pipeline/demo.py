@@ -53,11 +53,16 @@ class Demo:
     say: Say
 
     def play(self, first: date, days: int) -> Seen:
-        """The first life cycle as of `first`, then that many days of traffic, each followed by its night."""
+        """The first life cycle as of `first`, then that many days of traffic, each followed by its night.
+
+        Without a first champion there is nothing to play.
+        """
         seen = Seen()
         self.say(f"[bold]{first}[/bold] first life cycle")
         self._finish(LIFECYCLE, self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), seen)
         self._note_release(seen)
+        if not seen.served:
+            return seen
         for day in (first + timedelta(days=i) for i in range(days)):
             retraining = self._night(day, seen) if day > first else None
             self._day(day, seen)
@@ -131,7 +136,7 @@ class Demo:
 
     def _note_release(self, seen: Seen) -> None:
         now = LocalTarget(self.stack.urls["serving"]).status()
-        if now is not None and (not seen.served or seen.served[-1] != now):
+        if now is not None and now.champion and (not seen.served or seen.served[-1] != now):
             seen.served.append(now)
             canary = f", version {now.canary} answers {now.percent:g} %" if now.canary else ""
             self.say(f"  [green]served: champion version {now.champion}{canary}[/green]")
@@ -146,10 +151,11 @@ def clean(given: Settings) -> None:
 
 def missing(seen: Seen, made: list[dict[str, Any]], events: list[Event], span: schema.Demo) -> list[str]:
     """Transitions that were not observed, in words; an empty list is a loop that closed."""
+    if not seen.served:
+        return [f"a first champion: {event.reason}" for event in events[-1:]] or ["a first champion"]
     kinds = [row["decision"] for row in made]
     by_airflow = [run for run in seen.retrainings if TRIGGERED in run.run_id]
     checks = {
-        "a first champion was promoted and served": bool(seen.served) and seen.served[0].champion is not None,
         f"{span.days} nights were judged": len(made) >= span.days,
         "some nights were ignored": "ignore" in kinds,
         "the monitor asked for a retraining": "retrain" in kinds or not span.expect_retrain,

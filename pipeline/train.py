@@ -30,6 +30,7 @@ from problems import load
 ROWS, FACTS, REFERENCE = "rows.npy", "training.json", "reference.parquet"
 REFERENCE_ROWS = 5000
 EXAMPLE_ROWS = 5
+FOLDS = 3  # of days, for the reference's predictions
 log = logging.getLogger(__name__)
 
 
@@ -117,12 +118,36 @@ def row_hashes(ids: pd.Series) -> np.ndarray:
     return hashes
 
 
-def reference(spec: ProblemSpec, rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """A sample of the training rows, scored by the model: what live traffic is compared with (core.scored)."""
+def reference(spec: ProblemSpec, name: str, rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """A sample of the training rows, scored (core.scored): what live traffic is compared with.
+
+    Its embedding is the model's; its predictions are those of fits that had not seen the row. A model is surer of rows
+    that it was fitted on, and beside those unchanged live traffic looks shifted.
+    """
     sample = rows.sample(min(REFERENCE_ROWS, len(rows)), random_state=candidates.SEED).sort_index()
-    prediction, embedding = OnnxModel.load(folder, spec).predict_and_embed(inputs(spec, sample))
+    own, embedding = OnnxModel.load(folder, spec).predict_and_embed(inputs(spec, sample))
+    try:
+        prediction = cross_fitted(spec, name, rows, sample.index.to_numpy())
+    except ModelRefused as reason:
+        log.warning("the reference has the model's own predictions: without a third of the days %s", reason)
+        prediction = own
     scored = judged(spec, prediction, _target(spec, sample), Trivial.of(spec, _target(spec, rows)))
     return sample[list(spec.watched)].reset_index(drop=True).assign(**embedding, **scored)
+
+
+def cross_fitted(spec: ProblemSpec, name: str, rows: pd.DataFrame, chosen: np.ndarray) -> np.ndarray:
+    """Predictions of the rows at positions `chosen`, each by a fit on the days of the other folds."""
+    X, y, fold = inputs(spec, rows), _target(spec, rows), pd.factorize(rows[DAY])[0] % FOLDS
+    out: dict[int, Any] = {}
+    for one in range(FOLDS):
+        others, mine = fold != one, chosen[fold[chosen] == one]
+        fitted = candidates.fit(name, spec, _take(X, others), y[others], spec.candidates[name])
+        out |= dict(zip(mine.tolist(), fitted.predict(_take(X, mine)), strict=True))
+    return np.array([out[row] for row in chosen.tolist()])
+
+
+def _take(X: Columns, rows: np.ndarray) -> Columns:
+    return {name: values[rows] for name, values in X.items()}
 
 
 def _bundled(
@@ -175,7 +200,7 @@ def refit() -> None:
     rows = training_rows(frame, given.as_of)
     done = train(spec, winner, rows, holdout_rows(spec, frame, given.as_of), folder)
     if done.facts["refused"] is None:
-        reference(spec, rows, folder).to_parquet(folder / REFERENCE, index=False)
+        reference(spec, winner, rows, folder).to_parquet(folder / REFERENCE, index=False)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def listed(task: TaskName, rows: int) -> dict[str, dict[str, Any]]:
         **linear,
         "forest": forest | ({"max_samples": 0.3} if rows > 10_000 else {}),
         "hgb": {
-            "max_iter": 80,
+            "max_iter": _between(rows // 25, 30, 80),
             "learning_rate": 0.06,
             "max_leaf_nodes": 15,
             "min_samples_leaf": _between(rows // 60, 5, 500),

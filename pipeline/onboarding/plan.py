@@ -22,6 +22,8 @@ from pipeline.onboarding.roles import MADE_ID, Role
 from pipeline.onboarding.source import Source
 from pipeline.onboarding.target import Target
 
+SEASONS_DAYS = 180  # from this span on the month is a feature: it stands for a season, not for a few days
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -92,10 +94,10 @@ def infer(wishes: Wishes, name: str, today: date) -> Plan:
     time, time_notes = arrange.event_time(columns, asked.time, today)
     id_name, id_note = roles.event_id(columns, asked.id, {time, asked.group})
     arrangement = arrange.arrange(columns, goal, time, asked.group, today)
-    fixed = roles.Fixed(id_name, time, asked.group, by_day=arrangement.batch is None)
-    given = roles.decide(columns, goal, fixed, asked.keep)
     _check_order(found, arrangement, id_name)
     rhythm = Rhythm.of(arrangement.days, arrangement.batch is not None, goal)
+    fixed = roles.Fixed(id_name, time, asked.group, short=arrangement.batch is None and rhythm.span < SEASONS_DAYS)
+    given = roles.decide(columns, goal, fixed, asked.keep)
     if not any(role.features for role in given.values()):
         raise DataError("no column is left that a model could learn from; --keep COL keeps one that was left out")
     return Plan(

@@ -29,7 +29,7 @@ class Fixed:
     id: str | None
     time: str | None
     group: str | None
-    by_day: bool  # the days of `time` are the loop's: but for the weekday, nothing may be the same all day
+    short: bool  # the days of `time` are the loop's, and few: a month would stand for single days of it
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def decide(columns: Mapping[str, Column], target: Target, fixed: Fixed, keep: Co
 
 def _role(column: Column, target: Target, fixed: Fixed, time: pd.Series | None, keep: bool) -> Role:
     if column.name == fixed.time:
-        return Role("time", features=_of_moments(column, None, PARTS[:2] if fixed.by_day else PARTS))
+        return Role("time", features=_of_moments(column, None, PARTS[:2] if fixed.short else PARTS))
     if column.name == fixed.id:
         return Role("id")
     if column.name == fixed.group:

@@ -17,7 +17,7 @@ QUICK = ["tests/docs", "tests/core", "tests/stack", "tests/serving", "problems/m
 CASES = {
     "binary-by-arrival": (tables.affairs, ["--target", "Had an affair?"]),
     "multiclass-a-row-a-day": (tables.weather_types, ["--target", "weather", "--time", "date"]),
-    "regression-from-sql": (tables.hourly_weather, ["--target", "temp", "--time", "time_hour"]),
+    "regression-from-sql": (tables.hourly_weather, ["--target", "humid", "--time", "time_hour"]),
 }
 
 

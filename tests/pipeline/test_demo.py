@@ -59,10 +59,14 @@ def test_a_decision_that_airflow_did_not_follow_is_missed() -> None:
     assert lacking(seen(retrainings=[by_hand]), events=events) == wanted
 
 
-def test_failed_requests_missing_nights_and_an_empty_server_are_missed() -> None:
-    broken = seen(traffic={DAY: Traffic(10, 90, ["/predict: 500"])}, served=[Release(None, None)])
+def test_failed_requests_and_missing_nights_are_missed() -> None:
+    broken = seen(traffic={DAY: Traffic(10, 90, ["/predict: 500"])})
     assert lacking(broken, ["ignore", "retrain"]) == [
-        "a first champion was promoted and served",
         "3 nights were judged",
         "no request failed",
     ]
+
+
+def test_without_a_first_champion_the_reason_is_all_there_is_to_say() -> None:
+    refused = replace(KEPT_OUT, version="1", before=None, reason="mae 22, trivial baseline 24")
+    assert lacking(seen(served=[]), [], [refused]) == ["a first champion: mae 22, trivial baseline 24"]

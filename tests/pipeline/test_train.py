@@ -72,7 +72,7 @@ def test_the_facts_say_what_it_was_trained_on(tmp_path: Path) -> None:
 def test_the_reference_is_a_sample_of_the_training_rows_scored_by_the_model(task: str, tmp_path: Path) -> None:
     problem, rows, held_out = of_task(task)
     train(problem, "hgb", rows, held_out, tmp_path / "hgb")
-    sample = reference(problem, rows, tmp_path / "hgb")
+    sample = reference(problem, "hgb", rows, tmp_path / "hgb")
     sample.to_parquet(tmp_path / REFERENCE, index=False)
     assert len(sample) == min(REFERENCE_ROWS, len(rows))
     judged = ["prediction", "label", "residual", "loss", "baseline_loss"]
@@ -80,6 +80,17 @@ def test_the_reference_is_a_sample_of_the_training_rows_scored_by_the_model(task
     assert abs(sample["residual"].mean()) < 0.15
     assert sample["loss"].mean() < sample["baseline_loss"].mean()
     assert set(sample["label"]) <= ({None} if task != "multiclass" else set(problem.classes))
+
+
+def test_the_reference_is_no_surer_than_live_traffic_of_an_unchanged_world(tmp_path: Path) -> None:
+    """A forest that knows its training rows by heart would otherwise look shifted from the first day on."""
+    by_heart = SPEC.model_copy(update={"candidates": {"forest": {"n_estimators": 20, "min_samples_leaf": 1}}})
+    train(by_heart, "forest", TRAINING, HELD_OUT, tmp_path / "forest")
+    model = OnnxModel.load(tmp_path / "forest", by_heart)
+    sure = reference(by_heart, "forest", TRAINING, tmp_path / "forest")["residual"].abs().mean()
+    seen, live = (np.abs(model.predict(inputs(by_heart, t)) - t["late"]).mean() for t in (TRAINING, HELD_OUT))
+    assert seen < 0.6 * live
+    assert sure == pytest.approx(live, rel=0.1)
 
 
 def test_a_regression_is_judged_in_standard_deviations_of_its_target(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_every_candidate_reads_most_digits_after_seven_hundred(name: str, few: p
 def test_the_monitors_reference_holds_the_statistics_and_the_embedding(few: pd.DataFrame, tmp_path: Path) -> None:
     spec = SPEC.model_copy(update={"candidates": {"mlp": {"hidden": [16], "epochs": 1}}})
     train(spec, "mlp", few[:700], few[700:], tmp_path / "mlp")
-    sample = reference(spec, few[:700], tmp_path / "mlp")
+    sample = reference(spec, "mlp", few[:700], tmp_path / "mlp")
     judged = ["prediction", "label", "residual", "loss", "baseline_loss"]
     assert list(sample) == [*SPEC.monitor.statistics, *(f"embedding_{i}" for i in range(8)), *judged]
     assert sample[SPEC.monitor.statistics].notna().all(axis=None)
