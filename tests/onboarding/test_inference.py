@@ -10,7 +10,7 @@ import pytest
 from pipeline.onboarding import kinds, target
 from pipeline.onboarding.arrange import arrange, event_time
 from pipeline.onboarding.kinds import Column
-from pipeline.onboarding.moments import form_of
+from pipeline.onboarding.moments import Form, form_of
 from pipeline.onboarding.names import identifiers, problem_name
 from pipeline.onboarding.rhythm import Rhythm
 from pipeline.onboarding.target import Target
@@ -30,6 +30,11 @@ def test_dates_are_read_however_they_are_written(form: str) -> None:
     found = form_of(HOURS.dt.strftime(form), "column")
     assert found is not None
     assert found.form == form
+
+
+def test_four_digits_are_a_year_and_not_a_year_and_an_hour() -> None:
+    days = pd.Series(pd.date_range("2012-01-01", "2015-12-31")).dt.strftime("%d.%m.%Y")
+    assert form_of(days, "date") == Form("%d.%m.%Y")
 
 
 @pytest.mark.parametrize(
