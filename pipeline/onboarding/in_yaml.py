@@ -11,6 +11,7 @@ from pipeline.onboarding.plan import Plan
 from pipeline.onboarding.roles import MADE_ID
 
 MARGIN = 0.5  # of the observed span, on either side
+REGRESSION_SHIFT = 0.5  # standard deviations of the target: the newest days of a season move a number that far
 OTHERS = ["tree: {max_depth: 4}", "knn: {n_neighbors: 25}", "svm: {C: 1.0}", "transformer: {width: 16, epochs: 5}"]
 
 
@@ -22,7 +23,7 @@ def content(plan: Plan) -> dict[str, Any]:
         "columns": [*_made_columns(plan), *(_column(plan, column) for column in plan.requested.values())],
         "latest": plan.rhythm.latest(plan.today),
         "metric": "mae" if regression else "log_loss",
-        "shift": max(0.1, plan.rhythm.calibration_judged),
+        "shift": REGRESSION_SHIFT if regression else max(0.1, plan.rhythm.calibration_judged),
         "floor": _floor(plan),
         "unit_note": ", in standard deviations of the target" if regression else "",
         "others": OTHERS,
