@@ -47,7 +47,7 @@ test: $(READY)  ## run the tests
 
 .PHONY: test-loops
 test-loops: $(READY)  ## the whole loop on tables that the template has never seen, and on images
-	@$(BIN)/pytest -q -m loops tests/loops
+	@$(BIN)/pytest -q -m loops -n 2 --dist worksteal tests/loops
 
 .PHONY: check
 check: $(READY)  ## lint, formatting, types, direction of the imports, docs

@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 from core.config import ROOT
+from pipeline.stack.ports import any_free
+
+SERVERS = ("AIRFLOW", "MLFLOW", "SERVING")
 
 
 def copy(target: Path) -> Path:
@@ -20,12 +23,15 @@ def copy(target: Path) -> Path:
 
 
 def loop(checkout: Path, *words: str, timeout_s: float = 120) -> str:
-    """Run `loop` in the copy, with none of the tests' own settings; return what it printed."""
+    """Run `loop` in the copy, with none of the tests' own settings; return what it printed.
+
+    On ports of its own: of two stacks that start at once both would take the usual ones for free.
+    """
     env = {name: value for name, value in os.environ.items() if not name.startswith(("LOOP_", "AIRFLOW", "MLFLOW_"))}
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.cli", *words],
         cwd=checkout,
-        env=env | {"PYTHONPATH": str(checkout)},
+        env=env | {f"LOOP_{server}_PORT": str(any_free()) for server in SERVERS} | {"PYTHONPATH": str(checkout)},
         capture_output=True,
         text=True,
         timeout=timeout_s,
