@@ -13,6 +13,7 @@ from core.releases import ReleaseReader
 from problems import Problem
 from serving import replies
 from serving.documentation import documented
+from serving.door import Door
 from serving.limits import BodyLimit
 from serving.routes import predicting, router
 from serving.server import Server
@@ -27,6 +28,7 @@ def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | Non
     app.state.server = server
     app.include_router(predicting(problem.spec))
     app.include_router(router)
+    app.add_middleware(Door, server=server)  # the innermost layer; the last one added is the outermost
     app.add_middleware(BodyLimit)
     app.add_middleware(Timed, metrics=server.metrics)
     app.add_exception_handler(replies.Refused, replies.on_refused)

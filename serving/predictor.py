@@ -22,10 +22,11 @@ from serving.state import ServedModel, State
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers by row (None where every model failed), and the records of all that was tried."""
+    """Answers by row (None where every model failed), the records of all that was tried, and whether a model raised."""
 
     answers: list[Answer | None]
     records: list[Record]
+    raised: bool
 
 
 class Predictor:
@@ -43,7 +44,7 @@ class Predictor:
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt):
                 answers[row] = answer
-        return Answered(answers, records(self._spec, seen, attempts))
+        return Answered(answers, records(self._spec, seen, attempts), any(attempt.raised for attempt in attempts))
 
     def _timed(self, rows: list[Row]) -> list[Row]:
         """Where the time is optional, its default is the moment of arrival."""

@@ -43,10 +43,14 @@ def json_reply(content: Any, status: int = 200, headers: dict[str, str] | None =
     return Response(to_json(content, inf_nan_mode="null"), status, headers, "application/json")
 
 
-async def on_refused(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+def refusal(error: Refused) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else None
     return json_reply({"errors": [item.model_dump() for item in error.errors]}, error.status, headers)
+
+
+async def on_refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return refusal(error)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:

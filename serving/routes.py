@@ -62,7 +62,8 @@ def predicting(spec: ProblemSpec) -> APIRouter:
 
 
 async def predict(request: Request) -> Response:
-    return json_reply(_server(request).predict_one(await request.body()))
+    """What is asked without a query is met by serving.door before it comes here."""
+    return json_reply(await _server(request).predict_one(await request.body()))
 
 
 async def predict_batch(request: Request) -> Response:

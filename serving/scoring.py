@@ -12,6 +12,8 @@ import numpy as np
 from core.columns import Columns
 from serving.state import ServedModel, State
 
+NOT_FINITE = "no finite prediction"
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -29,6 +31,11 @@ class Attempt:
     embedding: Columns
     latency_ms: float
     error: str
+
+    @property
+    def raised(self) -> bool:
+        """The model gave nothing for any of the rows: another row's fault may have hit them, too."""
+        return self.error != NOT_FINITE
 
 
 def score(state: State, entities: np.ndarray, inputs: Columns) -> list[Attempt]:
@@ -61,7 +68,7 @@ def _run(model: ServedModel, inputs: Columns, n: int) -> tuple[np.ndarray, Colum
     """Predictions, the embedding, and what is wrong with predictions that are not finite."""
     try:
         prediction, embedding = model.onnx.predict_and_embed(inputs)
-        return prediction.astype(np.float64), embedding, "no finite prediction"
+        return prediction.astype(np.float64), embedding, NOT_FINITE
     except Exception as error:  # noqa: BLE001  a graph may raise anything; it is recorded and counted
         classes = len(model.onnx.contract.classes)
         return np.full((n, classes) if classes > 2 else n, np.nan), {}, f"{type(error).__name__}: {str(error)[:200]}"

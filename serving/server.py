@@ -11,6 +11,7 @@ from core.releases import ReleaseReader
 from problems import Problem
 from serving.cache import ModelCache
 from serving.follower import Follower
+from serving.gather import Gather
 from serving.parsing import Row, RowParser
 from serving.predictor import Answered, Predictor
 from serving.records import as_lines
@@ -21,6 +22,10 @@ from serving.store import Store
 from serving.telemetry import Metrics
 
 BATCH_THREADS, BATCHES_WAITING = 2, 16
+
+
+class ModelRaised(Exception):
+    """A model gave nothing for a micro-batch: one of its rows may be to blame."""
 
 
 class Server:
@@ -36,6 +41,7 @@ class Server:
         self.metrics = Metrics(self.follower, self.spool)
         self.parser, self._predictor = RowParser(problem.spec), Predictor(problem)
         self.pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
+        self._gather = Gather(self._predict_each)
         self._batches = threading.BoundedSemaphore(BATCHES_WAITING)
 
     def start(self) -> None:
@@ -50,8 +56,10 @@ class Server:
         self.spool.close()
         self.store.close()
 
-    def predict_one(self, body: bytes) -> dict[str, Any]:
-        return self._predict([self.parser.one(body)])[0]
+    async def predict_one(self, body: bytes) -> dict[str, Any]:
+        """In the event loop: answered together with what else is asked in this moment."""
+        answer: dict[str, Any] = await self._gather.ask(self.parser.one(body))
+        return answer
 
     def predict_many(self, body: bytes) -> dict[str, Any]:
         """For a thread of the pool."""
@@ -72,20 +80,36 @@ class Server:
             self._batches.release()
 
     def _predict(self, rows: list[Row]) -> list[dict[str, Any]]:
-        """Answer, log, and only then return."""
-        state = self.follower.state
-        if state.champion is None:
-            raise unavailable(f"not ready: {self.follower.reason}")
-        answered = self._predictor.answer(state, rows)
+        """The answers for one caller's rows: all, or a refusal."""
+        answered = self._answer(rows)
         self._log(answered)
         failed = [row for row, answer in enumerate(answered.answers) if answer is None]
         if failed:
-            raise Refused(503, *(FieldError(field=f"rows.{row}", message="the model failed") for row in failed[:20]))
+            raise _failed(*failed[:20])
         return [answer.body() for answer in answered.answers if answer is not None]
 
+    def _predict_each(self, rows: list[Row]) -> list[dict[str, Any] | Refused]:
+        """The answer or the refusal for each of several callers' rows. Raises ModelRaised when one may spoil others."""
+        answered = self._answer(rows)
+        if answered.raised and len(rows) > 1:
+            raise ModelRaised
+        self._log(answered)
+        return [_failed(0) if answer is None else answer.body() for answer in answered.answers]
+
+    def _answer(self, rows: list[Row]) -> Answered:
+        state = self.follower.state
+        if state.champion is None:
+            raise unavailable(f"not ready: {self.follower.reason}")
+        return self._predictor.answer(state, rows)
+
     def _log(self, answered: Answered) -> None:
+        """Before anybody is answered."""
         try:
             self.spool.append(as_lines(answered.records), len(answered.records))
         except SpoolFull as error:
             raise unavailable(str(error)) from error
         self.metrics.count(answered)
+
+
+def _failed(*rows: int) -> Refused:
+    return Refused(503, *(FieldError(field=f"rows.{row}", message="the model failed") for row in rows))
