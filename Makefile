@@ -49,6 +49,10 @@ test: $(READY)  ## run the tests
 test-loops: $(READY)  ## the whole loop on tables that the template has never seen, and on images
 	@$(BIN)/pytest -q -m loops -n 2 --dist worksteal tests/loops
 
+.PHONY: drill-serving
+drill-serving: $(READY)  ## kill, starve and flood real model servers: nothing that was acknowledged may be lost
+	@$(BIN)/python -m tests.drills
+
 .PHONY: check
 check: $(READY)  ## lint, formatting, types, direction of the imports, docs
 	@$(BIN)/ruff check

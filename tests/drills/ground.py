@@ -1,0 +1,66 @@
+"""The ground that a drill happens on: a folder, a stand-in registry, a tiny model, and servers that are gone afterwards."""
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import problems
+from core.schema import ProblemSpec
+from serving.schemas import example
+from tests.drills.forge import Forged, forge
+from tests.drills.ledger import Ledger
+from tests.serving.models import bundle
+from tests.serving.registry import FakeRegistry
+
+PROBLEM = "flights"
+
+
+class Ground:
+    """Servers that are started one after the other are the same server: one home, one port."""
+
+    def __init__(self, folder: Path, seed: int, context: ForkServerContext) -> None:
+        self.folder, self.random, self._context = folder, random.Random(seed), context
+        self.spec: ProblemSpec = problems.load(PROBLEM).spec
+        self.row = example(self.spec)
+        self.registry = FakeRegistry(PROBLEM)
+        self.registry.register("1", bundle(self.spec, folder / "bundle", 0.25))
+        self.registry.release("1")
+        self.store_url, self.ledger, self._port = f"sqlite:///{folder / 'store' / 'loop.db'}", Ledger(), 0
+        self._started: list[Forged] = []
+
+    def server(self, ready: bool = True, **settings: str) -> Forged:
+        places = {"LOOP_HOME": str(self.folder / "home"), "LOOP_MLFLOW_URL": self.registry.url}
+        more = {"LOOP_PROBLEM": PROBLEM, "LOOP_DATABASE_URL": self.store_url, "LOOP_POLL_S": "0.2"}
+        self._started.append(Forged(self._context, places | more | settings, self.folder / "serving.log", self._port))
+        self._port = self._started[-1].port
+        if ready:
+            self._started[-1].ready()
+        return self._started[-1]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "serving.log").read_text()
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "home" / "serving" / PROBLEM / "spool"
+
+    def close(self) -> None:
+        for server in self._started:
+            if server.process.is_alive():
+                server.kill()
+        self.registry.close()
+
+
+@contextmanager
+def ground(seed: int, folder: Path | None = None) -> Iterator[Ground]:
+    """A fresh one; its folder is removed afterwards when it is not given."""
+    with tempfile.TemporaryDirectory(prefix="loop-drill-") as made:
+        found = Ground(folder or Path(made), seed, forge())
+        try:
+            yield found
+        finally:
+            found.close()
