@@ -1,6 +1,7 @@
 """The prediction log's format and its store: what was answered, by which model, on what inputs, and how it turned out.
 
-A prediction is written once and never changed. An outcome arrives when it matures, by event.
+A prediction is written once and never changed. An outcome arrives when it matures, by event. What a shadow predicted is
+in the log beside what was answered; only `by_version` gives it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, case, func, select
 
 from core.database import METADATA, insert_new
+
+CANARY, SHADOW = "canary", "shadow"  # roles that are not the champion's
 
 PREDICTIONS = Table(
     "predictions",
@@ -22,7 +25,7 @@ PREDICTIONS = Table(
     Column("event_time", BigInteger, nullable=False, doc="seconds since 1970, UTC"),
     Column("served_at", Float, nullable=False, doc="seconds since 1970, UTC, by the server's clock"),
     Column("model_version", String, nullable=False),
-    Column("role", String, nullable=False, doc="champion or canary"),
+    Column("role", String, nullable=False, doc="champion, canary or shadow"),
     Column("score", Float, doc="core.task's one number; null when the model failed; error then says how"),
     Column("label", String, doc="the predicted class, where the problem names its classes"),
     Column("outputs", JSON(none_as_null=True), doc="every class's probability, of more than two classes"),
@@ -75,7 +78,7 @@ def live(
         select(*wanted, OUTCOMES.c.outcome)
         .join(OUTCOMES, known, isouter=True)
         .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.day.between(first, last))
-        .where(PREDICTIONS.c.error.is_(None))
+        .where(PREDICTIONS.c.error.is_(None), PREDICTIONS.c.role != SHADOW)
         .order_by(PREDICTIONS.c.event_time, PREDICTIONS.c.id)
     )
     with engine.connect() as connection:
@@ -83,10 +86,17 @@ def live(
 
 
 def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
-    """Predictions (errors too) since that time: model_version, role, score, label, error, latency_ms, served_at."""
-    names = ("model_version", "role", "score", "label", "error", "latency_ms", "served_at")
-    wanted = (PREDICTIONS.c[name] for name in names)
-    query = select(*wanted).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
+    """Predictions since that time, a shadow's and failed ones too, with the outcome where one is known by now.
+
+    The request's columns and the features are left out."""
+    left_out = {"inputs", "features", "as_of"}
+    wanted = [column for column in PREDICTIONS.c if column.name not in left_out]
+    known = and_(OUTCOMES.c.problem == PREDICTIONS.c.problem, OUTCOMES.c.event_id == PREDICTIONS.c.event_id)
+    query = (
+        select(*wanted, OUTCOMES.c.outcome)
+        .join(OUTCOMES, known, isouter=True)
+        .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
+    )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -116,7 +126,7 @@ def daily(engine: Engine, problem: str, classes: Sequence[str] = ()) -> list[dic
             func.avg(case((outcome.is_not(None), p.score))).label("expected"),
         )
         .join(OUTCOMES, known, isouter=True)
-        .where(p.problem == problem)
+        .where(p.problem == problem, p.role != SHADOW)
         .group_by(p.day, p.model_version, p.role)
         .order_by(p.day, func.min(p.served_at))
     )
@@ -125,6 +135,7 @@ def daily(engine: Engine, problem: str, classes: Sequence[str] = ()) -> list[dic
 
 
 def count(engine: Engine, problem: str) -> int:
-    query = select(func.count()).where(PREDICTIONS.c.problem == problem)
+    """Of what was answered, or failed."""
+    query = select(func.count()).where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.role != SHADOW)
     with engine.connect() as connection:
         return int(connection.execute(query).scalar_one())

@@ -19,7 +19,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from core.errors import RegistryError
-from core.releases import BUNDLE, CHALLENGER, CHAMPION, DIGEST_TAG, PERCENT_TAG, Release
+from core.releases import BUNDLE, CHALLENGER, CHAMPION, DIGEST_TAG, PERCENT_TAG, SHADOW_TAG, Release, named
 from core.runtime import digest
 
 LIFECYCLE_TAG, CANDIDATE_TAG = "loop.lifecycle", "loop.candidate"
@@ -141,40 +141,50 @@ class Registry:
             if error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 return Release(None, None)
             raise
-        percent = float(found.tags.get(PERCENT_TAG, 0))
-        return Release(found.aliases.get(CHAMPION), found.aliases.get(CHALLENGER), percent)
+        return named(found.aliases, found.tags)
 
     def challenge(self, version: str) -> None:
-        """Name a version the challenger. It answers nothing before its canary starts; another's canary ends here."""
-        now = self.release()
-        if now.canary is not None and now.canary != version:
-            self.keep_out(now.canary, "registry", f"version {version} came before its canary had ended", {})
-        if now.champion != version:
+        """Name a version the challenger. No traffic reaches it yet; another's shadow or canary ends here."""
+        self._make_way(version)
+        if self.release().champion != version:
             self._client.set_registered_model_alias(self.problem, CHALLENGER, version)
+
+    def start_shadow(self, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> None:
+        """Let the challenger be scored on what the champion answers."""
+        if self.release() == Release(self.release().champion, version, 0.0, shadow=True):
+            return
+        self._make_way(version)
+        with self._event("shadow", version, actor, reason, evidence):
+            self._share(0.0)
+            self._client.set_registered_model_alias(self.problem, CHALLENGER, version)
+            self._shadow(True)
 
     def start_canary(self, version: str, percent: float, actor: str, reason: str, evidence: dict[str, Any]) -> None:
-        """Let the challenger answer `percent` of the entities."""
+        """Let the challenger answer `percent` of the entities; its shadow ends with it."""
         if self.release() == Release(self.release().champion, version, percent):
             return
+        self._make_way(version)
         with self._event("canary", version, actor, reason, evidence):
             self._client.set_registered_model_alias(self.problem, CHALLENGER, version)
-            self._client.set_registered_model_tag(self.problem, PERCENT_TAG, str(percent))
+            self._share(percent)
+            self._shadow(False)
 
     def promote(self, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> None:
-        """Make a version the champion; a canary ends with it."""
+        """Make a version the champion; a shadow or canary ends with it."""
         if self.release().champion == version:
             return
+        self._make_way(version)
         with self._event("promote", version, actor, reason, evidence):
             self.tag(version, {REPLACED_TAG: self.release().champion or ""})
-            self._end_canary()
+            self._end_trial()
             self._client.set_registered_model_alias(self.problem, CHAMPION, version)  # last: a retry starts anew
 
     def keep_out(self, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> None:
-        """Refuse a challenger, or abort its canary: the champion stays."""
+        """Refuse a challenger, or abort its shadow or canary: the champion stays."""
         if self.release().challenger != version:
             return
         with self._event("keep out", version, actor, reason, evidence):
-            self._end_canary()
+            self._end_trial()
 
     def rollback(self, actor: str, reason: str, evidence: dict[str, Any], bad: str | None = None) -> str:
         """Make the champion before this one the champion again; return its version.
@@ -187,8 +197,9 @@ class Registry:
         before = self.previous_champion()
         if before is None:
             raise RegistryError(f"{self.problem} has no earlier champion to roll back to; see `loop history`")
+        self._make_way(before)
         with self._event("roll back", before, actor, reason, evidence):
-            self._end_canary()
+            self._end_trial()
             self._client.set_registered_model_alias(self.problem, CHAMPION, before)
         return before
 
@@ -198,12 +209,12 @@ class Registry:
         return (self.tags(champion).get(REPLACED_TAG) or None) if champion else None
 
     def history(self) -> list[Event]:
-        """Every event, oldest first."""
-        found = self._client.get_experiment_by_name(self._releases)
-        if found is None:
-            return []
-        runs = self._client.search_runs([found.experiment_id], max_results=1000, order_by=["attributes.start_time"])
-        return [_as_event(run) for run in runs]
+        """Every event, oldest first: the last thousand."""
+        return self._events("")
+
+    def history_of(self, version: str) -> list[Event]:
+        """The same for one version."""
+        return self._events(f"tags.version = '{version}'")
 
     # inside -------------------------------------------------------------------------------------------------------
 
@@ -222,9 +233,30 @@ class Registry:
         self._client.set_terminated(run.info.run_id)
         log.info("%s version %s (was %s) by %s: %s", action, version, before, actor, reason)
 
-    def _end_canary(self) -> None:
-        self._client.set_registered_model_tag(self.problem, PERCENT_TAG, "0")
+    def _events(self, condition: str) -> list[Event]:
+        found = self._client.get_experiment_by_name(self._releases)
+        if found is None:
+            return []
+        newest_first = ["attributes.start_time DESC"]
+        runs = self._client.search_runs([found.experiment_id], condition, max_results=1000, order_by=newest_first)
+        return [_as_event(run) for run in reversed(runs)]
+
+    def _make_way(self, version: str) -> None:
+        """End another version's shadow or canary, which is an event of its own."""
+        tried = self.release().tried
+        if tried is not None and tried != version:
+            self.keep_out(tried, "registry", f"version {version} came before its trial had ended", {})
+
+    def _end_trial(self) -> None:
+        self._share(0.0)
+        self._shadow(False)
         self._client.delete_registered_model_alias(self.problem, CHALLENGER)
+
+    def _share(self, percent: float) -> None:
+        self._client.set_registered_model_tag(self.problem, PERCENT_TAG, str(percent))
+
+    def _shadow(self, on: bool) -> None:
+        self._client.set_registered_model_tag(self.problem, SHADOW_TAG, str(on).lower())
 
     def _run(self, name: str, key: dict[str, str], tags: Mapping[str, str]) -> str:
         """The run whose tags are `key`; made with the further tags when there is none."""

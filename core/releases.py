@@ -5,6 +5,7 @@ Writing (registration, promotion, the audit trail) is core.registry's.
 """
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,22 +16,38 @@ from core.errors import ModelRefused, RegistryError, RegistryUnavailable
 from core.runtime import SERVING_FILES, digest
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PERCENT_TAG = "canary_percent"
+PERCENT_TAG, SHADOW_TAG = "canary_percent", "shadow"
 DIGEST_TAG = "digest"
 BUNDLE = "bundle"
 
 
 @dataclass(frozen=True)
 class Release:
-    """Versions as the registry names them. While percent > 0 the challenger answers that share of the entities."""
+    """Versions as the registry names them. While percent > 0 the challenger answers that share of the entities; before
+    that, in shadow, it is scored on what the champion answers."""
 
     champion: str | None
     challenger: str | None
     percent: float = 0.0
+    shadow: bool = False
 
     @property
     def canary(self) -> str | None:
         return self.challenger if self.percent > 0 else None
+
+    @property
+    def in_shadow(self) -> str | None:
+        return self.challenger if self.shadow and not self.canary else None
+
+    @property
+    def tried(self) -> str | None:
+        """The challenger, once traffic reaches it."""
+        return self.canary or self.in_shadow
+
+    @property
+    def loaded(self) -> "Release":
+        """What a server makes of it: a challenger that only waits for its verdict is not there."""
+        return Release(self.champion, self.tried, self.percent, self.in_shadow is not None)
 
 
 class ReleaseReader:
@@ -41,11 +58,11 @@ class ReleaseReader:
         self._http = httpx.Client(base_url=url, timeout=timeout_s)
 
     def release(self) -> Release:
-        """The aliases and the canary's share, read in one call, so that they belong together."""
+        """The aliases and what the challenger does, read in one call, so that they belong together."""
         found = self._get("registered-models/get", name=self.model).get("registered_model", {})
         aliases = {item["alias"]: item["version"] for item in found.get("aliases", [])}
         tags = {item["key"]: item["value"] for item in found.get("tags", [])}
-        return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), _percent(tags.get(PERCENT_TAG, "0")))
+        return named(aliases, tags)
 
     def tags(self, version: str) -> dict[str, str]:
         found = self._version(version)
@@ -109,6 +126,12 @@ class ReleaseReader:
         except (httpx.TransportError, httpx.HTTPStatusError) as error:
             raise RegistryUnavailable(f"cannot fetch {path} from MLflow: {error}") from error
         partial.rename(target)
+
+
+def named(aliases: Mapping[str, str], tags: Mapping[str, str]) -> Release:
+    """The release that a registered model's aliases and tags stand for."""
+    percent, shadow = _percent(tags.get(PERCENT_TAG, "0")), tags.get(SHADOW_TAG) == "true"
+    return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), percent, shadow)
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:

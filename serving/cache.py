@@ -38,7 +38,7 @@ class ModelCache:
 
     def remember(self, state: State) -> None:
         """Note what is served, and drop old versions' files."""
-        served = [model.version for model in (state.champion, state.canary) if model]
+        served = [model.version for model in state.roles.values()]
         digests = {version: digest(self._folder / version) for version in served}
         partial = self._folder / f"{RELEASE}.part"
         partial.write_text(json.dumps({"release": asdict(state.release), "digests": digests}))

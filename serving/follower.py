@@ -96,16 +96,21 @@ class Follower(threading.Thread):
             return self.registry_error
         if wanted is None or wanted.champion is None:
             return f"the registry has no champion for {self._spec.name}"
-        refused = [v for v in (wanted.champion, wanted.canary) if v in self.refusals.reasons]
+        refused = [v for v in (wanted.champion, wanted.tried) if v in self.refusals.reasons]
         return "; ".join(f"version {v} is refused: {self.refusals.reasons[v]}" for v in refused) or None
 
     def _serve(self, wanted: Release) -> None:
         champion = self._usable(wanted.champion) or (self.state.champion if wanted.champion else None)
-        canary = self._usable(wanted.canary) if champion else None
-        if canary and champion and canary.version == champion.version:
-            canary = None
+        tried = self._usable(wanted.tried) if champion else None
+        if tried and champion and tried.version == champion.version:
+            tried = None
+        self._swap(self._state(wanted, champion, tried))
+
+    def _state(self, wanted: Release, champion: ServedModel | None, tried: ServedModel | None) -> State:
+        """The same look-ups with these models, the challenger in the role that the registry gives it."""
+        canary, shadow = (tried, None) if wanted.canary else (None, tried)
         percent = wanted.percent if canary else 0.0
-        self._swap(replace(self.state, champion=champion, canary=canary, percent=percent))
+        return replace(self.state, champion=champion, canary=canary, percent=percent, shadow=shadow)
 
     def _swap(self, state: State) -> None:
         before, self.state = self.state, state
@@ -116,8 +121,8 @@ class Follower(threading.Thread):
 
     def _usable(self, version: str | None) -> ServedModel | None:
         """The loaded version; None when there is none to load or it is refused."""
-        for model in (self.state.champion, self.state.canary):
-            if model and model.version == version:
+        for model in self.state.roles.values():
+            if model.version == version:
                 return model
         if version is None or self.refusals.bar(version):
             return None
@@ -142,9 +147,9 @@ class Follower(threading.Thread):
         except ModelRefused as error:
             self.registry_error = f"{self.registry_error}; and the cache is of no use: {error}"
             return
-        champion, canary = loaded.get(release.champion or ""), loaded.get(release.challenger or "")
+        champion, tried = loaded.get(release.champion or ""), loaded.get(release.challenger or "")
         log.warning("the registry does not answer: serving the last known release from the local cache")
-        self._swap(replace(self.state, champion=champion, canary=canary, percent=release.percent))
+        self._swap(self._state(release, champion, tried))
 
     def _registry_answers(self, error: str | None) -> None:
         if error and not self.registry_error:

@@ -41,6 +41,7 @@ class Served(BaseModel):
     champion: str | None = Field(description="Version that answers.")
     canary: str | None = Field(description="Version that answers a share of the entities.")
     percent: float = Field(description="That share.")
+    shadow: str | None = Field(description="Version that is scored on what the champion answers, and answers nothing.")
     loaded: list[str] = Field(description="Versions in memory.")
     lookups_id: int = Field(description="Id of the newest look-up row in use.")
     pending_rows: int = Field(description="Predictions in the local spool that the store has not taken yet.")
@@ -102,12 +103,13 @@ async def readyz(request: Request) -> Response:
 async def release(request: Request) -> Served:
     server = _server(request)
     state, follower = server.follower.state, server.follower
-    loaded = {role: model.version for role, model in (("champion", state.champion), ("canary", state.canary)) if model}
+    loaded = {role: model.version for role, model in state.roles.items()}
     return Served(
         problem=server.problem.spec.name,
         champion=loaded.get("champion"),
         canary=loaded.get("canary"),
         percent=state.percent,
+        shadow=loaded.get("shadow"),
         loaded=list(loaded.values()),
         lookups_id=state.lookups_id,
         pending_rows=server.spool.pending_rows,

@@ -33,13 +33,14 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class State:
-    """One consistent set of what answers. Without a champion nothing is answered."""
+    """One consistent set of what answers. Without a champion nothing is answered; a shadow never answers."""
 
     champion: ServedModel | None
     canary: ServedModel | None
     percent: float
     lookups: Mapping[str, Lookup]
     lookups_id: int
+    shadow: ServedModel | None = None
 
     @classmethod
     def empty(cls, spec: ProblemSpec) -> "State":
@@ -49,8 +50,15 @@ class State:
     @property
     def release(self) -> Release:
         """What is served, in the registry's terms."""
-        champion, canary = self.champion, self.canary
-        return Release(champion.version if champion else None, canary.version if canary else None, self.percent)
+        champion, tried = self.champion, self.canary or self.shadow
+        versions = champion.version if champion else None, tried.version if tried else None
+        return Release(*versions, self.percent, self.shadow is not None)
+
+    @property
+    def roles(self) -> dict[str, ServedModel]:
+        """The loaded models by role."""
+        found = {"champion": self.champion, "canary": self.canary, "shadow": self.shadow}
+        return {role: model for role, model in found.items() if model}
 
     def by_canary(self, entities: np.ndarray) -> np.ndarray:
         """Which rows the canary answers, bool, shape (n,). The same entity always gets the same answerer."""

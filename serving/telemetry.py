@@ -61,9 +61,8 @@ class _Now:
 
     def collect(self) -> Iterator[Metric]:
         state, spool = self._follower.state, self._spool
-        roles = {"champion": state.champion, "canary": state.canary}
-        versions: Samples = {(role, model.version): 1.0 for role, model in roles.items() if model}
-        yield _gauge("serving_release", "Versions that answer.", versions, ["role", "version"])
+        versions: Samples = {(role, model.version): 1.0 for role, model in state.roles.items()}
+        yield _gauge("serving_release", "Versions that are loaded.", versions, ["role", "version"])
         yield _gauge("serving_canary_percent", "The canary's share of the entities.", {(): state.percent})
         yield _gauge("serving_lookups_id", "Newest look-up row in use.", {(): state.lookups_id})
         yield _gauge("serving_registry_up", "1: the registry answers.", {(): not self._follower.registry_error})

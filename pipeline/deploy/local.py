@@ -15,9 +15,8 @@ class LocalTarget:
         self._timeout_s = timeout_s
 
     def apply(self, release: Release) -> None:
-        """Wait until the server answers with this champion and canary. Applying it again returns at once."""
-        deadline = time.monotonic() + self._timeout_s
-        release = Release(release.champion, release.canary, release.percent)  # a challenger in waiting is not served
+        """Wait until the server has this champion, canary and shadow. Applying it again returns at once."""
+        deadline, release = time.monotonic() + self._timeout_s, release.loaded
         while (served := self.status()) != release:
             if time.monotonic() > deadline:
                 raise DeployError(
@@ -32,4 +31,5 @@ class LocalTarget:
             found: dict[str, Any] = httpx.get(f"{self._url}/release", timeout=5.0).raise_for_status().json()
         except httpx.HTTPError:
             return None
-        return Release(found["champion"], found["canary"], found["percent"])
+        tried = found["canary"] or found["shadow"]
+        return Release(found["champion"], tried, found["percent"], found["shadow"] is not None)

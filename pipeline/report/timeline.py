@@ -16,10 +16,10 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from core import decisions, predictions
+from core.predictions import CANARY
 from core.schema import ProblemSpec
 from pipeline.report.words import interval, number, percent, terms
 
-CANARY = "canary"
 STYLES = {"retrain": "bold yellow", "roll back": "bold red", "ignore": "dim"}
 
 

@@ -203,6 +203,20 @@ def test_by_version_counts_failures_too_and_starts_at_a_moment(engine: Engine) -
     assert len(rows) == 2
 
 
+def test_a_shadow_s_predictions_are_no_answers(engine: Engine) -> None:
+    shadow = prediction("a", id="of the shadow", model_version="2", role="shadow", score=0.9)
+    predictions.add(engine, [prediction("a"), shadow])
+    predictions.add_outcomes(engine, [outcome("a")])
+    (answered,) = predictions.live(engine, "toy", APRIL_1, APRIL_1, known_before=APRIL_2)
+    assert answered["role"] == "champion"
+    (day,) = predictions.daily(engine, "toy")
+    assert (day["role"], day["answers"], day["labelled"]) == ("champion", 1, 1)
+    assert predictions.count(engine, "toy") == 1
+    rows = {row["role"]: row for row in predictions.by_version(engine, "toy", since=0.0)}
+    assert (rows["shadow"]["score"], rows["shadow"]["outcome"]) == (0.9, 1.0)
+    assert (rows["champion"]["score"], rows["champion"]["outcome"]) == (0.5, 1.0)
+
+
 # decisions ------------------------------------------------------------------------------------------------------------
 
 

@@ -172,6 +172,75 @@ def test_a_canary_answers_its_percent_and_promotion_ends_it(loop: Loop) -> None:
     assert [action for action, *_ in loop.actions()] == ["promote", "canary", "promote"]
 
 
+def test_a_shadow_answers_nobody_and_its_canary_ends_it(loop: Loop) -> None:
+    first, second = loop.champion(), loop.version()
+    for _ in range(2):
+        loop.registry.start_shadow(second, "test", "gate", {"t": 0.1})
+    assert loop.release() == Release(first, second, 0.0, shadow=True)
+    assert (loop.release().in_shadow, loop.release().canary) == (second, None)
+    loop.registry.start_canary(second, 10, "test", "it held in shadow", {})
+    assert loop.release() == Release(first, second, 10.0)
+    assert loop.release().in_shadow is None
+    loop.registry.start_shadow(second, "test", "once more", {})
+    assert loop.release() == Release(first, second, 0.0, shadow=True)
+    loop.registry.promote(second, "test", "good", {})
+    assert loop.release() == Release(second, None)
+    assert [action for action, *_ in loop.actions()] == ["promote", "shadow", "canary", "shadow", "promote"]
+
+
+@pytest.mark.parametrize("end", ["keep out", "roll back"])
+def test_a_shadow_that_is_ended_leaves_nothing_behind(loop: Loop, end: str) -> None:
+    first, second, third = loop.champion(), loop.champion(), loop.version()
+    loop.registry.start_shadow(third, "test", "gate", {})
+    if end == "keep out":
+        loop.registry.keep_out(third, "test", "errors", {})
+    else:
+        loop.registry.rollback("user", "it is wrong", {})
+    assert loop.release() == Release(second if end == "keep out" else first, None)
+    loop.registry.challenge(third)
+    assert loop.release() == Release(second if end == "keep out" else first, third)
+    assert loop.registry.history_of(third)[-1].action == "keep out"
+
+
+@pytest.mark.parametrize("change", ["challenge", "shadow", "canary", "promote", "roll back"])
+def test_whatever_replaces_a_trial_leaves_an_event_for_it(loop: Loop, change: str) -> None:
+    third, fourth = [loop.champion(), loop.champion(), loop.version(), loop.version()][2:]
+    loop.registry.start_canary(third, 10, "test", "gate", {})
+    {
+        "challenge": lambda: loop.registry.challenge(fourth),
+        "shadow": lambda: loop.registry.start_shadow(fourth, "user", "?", {}),
+        "canary": lambda: loop.registry.start_canary(fourth, 5, "user", "?", {}),
+        "promote": lambda: loop.registry.promote(fourth, "user", "?", {}),
+        "roll back": lambda: loop.registry.rollback("user", "?", {}),
+    }[change]()
+    assert [event.action for event in loop.registry.history_of(third)] == ["canary", "keep out"]
+    assert loop.release().tried == (fourth if change in ("shadow", "canary") else None)
+    assert loop.release().percent == (5 if change == "canary" else 0)
+
+
+def test_a_canary_killed_on_its_way_out_of_the_shadow_is_completed_by_its_retry(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it is killed, the challenger is in one of the two."""
+    first, second, registry = loop.champion(), loop.version(), loop.registry
+    real = registry._client.set_registered_model_tag
+    for killed_at in ("canary_percent", "shadow"):
+        registry.start_shadow(second, "test", "gate", {})
+
+        def fragile(name: str, tag: str, value: str, killed_at: str = killed_at) -> None:
+            if tag == killed_at:
+                raise KeyboardInterrupt
+            real(name, tag, value)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(registry._client, "set_registered_model_tag", fragile)
+            with pytest.raises(KeyboardInterrupt):
+                registry.start_canary(second, 10, "test", "killed", {})
+        assert loop.release().tried == second
+        registry.start_canary(second, 10, "test", "retry", {})
+        assert loop.release() == Release(first, second, 10.0)
+
+
 def test_a_canary_kept_out_leaves_the_champion_alone(loop: Loop) -> None:
     first, second = loop.champion(), loop.version()
     loop.registry.start_canary(second, 10, "test", "gate", {})

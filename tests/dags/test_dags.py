@@ -73,7 +73,7 @@ def test_a_first_life_cycle_ends_with_a_champion_that_is_served(played: Played) 
 def test_a_retried_registration_gives_one_version_and_not_two(played: Played) -> None:
     again = played.seen["again"]
     assert again["version"] == again["before"] == "1"
-    assert again["release"] == {"champion": "1", "challenger": None, "percent": 0.0}
+    assert again["release"] == {"champion": "1", "challenger": None, "percent": 0.0, "shadow": False}
     assert again["stages"] == ["evaluate", "features", "refit", "train@hgb", "train@logistic", "validate"]
 
 

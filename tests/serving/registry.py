@@ -18,7 +18,7 @@ class FakeRegistry:
     def __init__(self, model: str) -> None:
         self.model, self.up = model, True
         self.aliases: dict[str, str] = {}
-        self.percent = 0.0
+        self.percent, self.shadow = 0.0, False
         self.bundles: dict[str, Path] = {}
         self.digests: dict[str, str] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -28,9 +28,11 @@ class FakeRegistry:
     def register(self, version: str, folder: Path) -> None:
         self.bundles[version], self.digests[version] = folder, digest(folder)
 
-    def release(self, champion: str | None, challenger: str | None = None, percent: float = 0.0) -> None:
+    def release(
+        self, champion: str | None, challenger: str | None = None, percent: float = 0.0, shadow: bool = False
+    ) -> None:
         named = {"champion": champion, "challenger": challenger}
-        self.aliases, self.percent = {k: v for k, v in named.items() if v}, percent
+        self.aliases, self.percent, self.shadow = {k: v for k, v in named.items() if v}, percent, shadow
 
     def close(self) -> None:
         self._server.shutdown()
@@ -53,7 +55,8 @@ class FakeRegistry:
             return {"model_version": {"run_id": version, "tags": _pairs({"digest": self.digests[version]})}}
         if what == "registered-models/get" and query["name"] == self.model and self.bundles:
             aliases = [{"alias": alias, "version": version} for alias, version in self.aliases.items()]
-            return {"registered_model": {"aliases": aliases, "tags": _pairs({"canary_percent": str(self.percent)})}}
+            tags = {"canary_percent": str(self.percent), "shadow": str(self.shadow).lower()}
+            return {"registered_model": {"aliases": aliases, "tags": _pairs(tags)}}
         return {}
 
 

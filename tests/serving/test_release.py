@@ -124,6 +124,35 @@ def test_a_refused_version_is_tried_again_when_the_release_changes(start: Start,
     server.wait("/release", champion="2", refused={})
 
 
+def test_a_shadow_is_loaded_answers_nothing_and_is_remembered(
+    start: Start, registry: FakeRegistry, spec: ProblemSpec
+) -> None:
+    registry.release("1", "2", shadow=True)
+    server = start()
+    found = server.wait("/release", shadow="2")
+    assert (found["champion"], found["canary"], found["percent"]) == ("1", None, 0.0)
+    assert found["loaded"] == ["1", "2"]
+    assert set(roles(server, rows(spec, 200)).values()) == {"champion"}
+    server.stop()
+    registry.up = False
+    server = start()
+    assert server.get("/release").json()["shadow"] == "2"
+    registry.up = True
+    registry.release("1", "2", 30)
+    assert server.wait("/release", canary="2")["shadow"] is None
+    registry.release("1")
+    server.wait("/release", loaded=["1"])
+
+
+def test_a_shadow_that_is_refused_is_said_and_costs_nothing(start: Start, registry: FakeRegistry) -> None:
+    registry.digests["2"] = "0" * 64
+    registry.release("1", "2", shadow=True)
+    server = start()
+    assert "version 2 is refused" in server.wait_reason("digest")
+    assert server.get("/readyz").status_code == 200
+    assert server.get("/release").json()["shadow"] is None
+
+
 def test_without_a_champion_it_is_alive_and_not_ready(start: Start, registry: FakeRegistry, spec: ProblemSpec) -> None:
     registry.release(None)
     server = start(ready=False)
