@@ -12,7 +12,7 @@ from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, Str
 
 from core.database import METADATA, insert_new
 
-CANARY, SHADOW = "canary", "shadow"  # roles that are not the champion's
+CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"  # roles
 
 PREDICTIONS = Table(
     "predictions",

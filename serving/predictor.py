@@ -15,18 +15,22 @@ from core.scored import statistics
 from problems import Problem
 from serving.answers import Answer, Said, saying
 from serving.parsing import Row
-from serving.records import Record, Seen, records
+from serving.records import Record, Seen, common_part, of_attempts
 from serving.scoring import Attempt, score
 from serving.state import ServedModel, State
 
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers by row (None where every model failed), the records of all that was tried, and whether a model raised."""
+    """Answers by row (None where every model failed), the records of all that was tried, and whether a model raised.
+
+    What the models saw, and each row's record as far as it is the same whoever answers, are for a shadow."""
 
     answers: list[Answer | None]
     records: list[Record]
     raised: bool
+    seen: Seen
+    common: list[Record]
 
 
 class Predictor:
@@ -44,7 +48,8 @@ class Predictor:
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt):
                 answers[row] = answer
-        return Answered(answers, records(self._spec, seen, attempts), any(attempt.raised for attempt in attempts))
+        raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen)
+        return Answered(answers, of_attempts(self._spec, attempts, shared), raised, seen, shared)
 
     def _timed(self, rows: list[Row]) -> list[Row]:
         """Where the time is optional, its default is the moment of arrival."""

@@ -29,9 +29,8 @@ class Seen:
     as_of: dict[str, np.ndarray]
 
 
-def records(spec: ProblemSpec, seen: Seen, attempts: list[Attempt]) -> list[Record]:
+def of_attempts(spec: ProblemSpec, attempts: list[Attempt], common: list[Record]) -> list[Record]:
     """One record for each row of each attempt: also of those that failed, which have an error and no score."""
-    common = _common(spec, seen)
     return [record for attempt in attempts for record in _of_attempt(spec, attempt, common)]
 
 
@@ -63,7 +62,7 @@ def _predicted(spec: ProblemSpec, attempt: Attempt) -> dict[str, list[Any]]:
     }
 
 
-def _common(spec: ProblemSpec, seen: Seen) -> list[Record]:
+def common_part(spec: ProblemSpec, seen: Seen) -> list[Record]:
     """What a row's record says whoever answered it."""
     now = time.time()
     return _rowwise(

@@ -5,11 +5,13 @@ A canary that raises, or gives a row no finite number, costs nobody an answer: t
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from core.columns import Columns
+from core.predictions import CANARY, CHAMPION
 from serving.state import ServedModel, State
 
 NOT_FINITE = "no finite prediction"
@@ -44,19 +46,22 @@ def score(state: State, entities: np.ndarray, inputs: Columns) -> list[Attempt]:
     by_canary = state.by_canary(entities)
     attempts = []
     if state.canary is not None and by_canary.any():
-        attempts.append(_attempt(state.canary, "canary", inputs, by_canary))
+        attempts.append(attempt(state.canary, CANARY, inputs, np.flatnonzero(by_canary)))
         by_canary[attempts[0].rows] = attempts[0].answered
     if not by_canary.all():
-        attempts.append(_attempt(state.champion, "champion", inputs, ~by_canary))
+        attempts.append(attempt(state.champion, CHAMPION, inputs, np.flatnonzero(~by_canary)))
     return attempts
 
 
-def _attempt(model: ServedModel, role: str, inputs: Columns, chosen: np.ndarray) -> Attempt:
-    rows = np.flatnonzero(chosen)
-    mine = inputs if len(rows) == len(chosen) else {name: column[rows] for name, column in inputs.items()}
-    started = time.perf_counter()
+def attempt(
+    model: ServedModel, role: str, inputs: Columns, rows: np.ndarray, clock: Callable[[], float] = time.perf_counter
+) -> Attempt:
+    """One model on those rows of the inputs. `clock` is in seconds."""
+    every = len(rows) == len(next(iter(inputs.values())))
+    mine = inputs if every else {name: column[rows] for name, column in inputs.items()}
+    started = clock()
     prediction, embedding, error = _run(model, mine, len(rows))
-    latency_ms = (time.perf_counter() - started) * 1000 / len(rows)
+    latency_ms = (clock() - started) * 1000 / len(rows)
     answered = np.isfinite(prediction)
     if prediction.ndim == 2:
         answered = answered.all(axis=1)

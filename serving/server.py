@@ -16,6 +16,7 @@ from serving.parsing import Row, RowParser
 from serving.predictor import Answered, Predictor
 from serving.records import as_lines
 from serving.replies import FieldError, Refused, unavailable
+from serving.shadow import Shadow
 from serving.shipper import Shipper
 from serving.spool import Spool, SpoolFull
 from serving.store import Store
@@ -39,6 +40,7 @@ class Server:
         cache = ModelCache(home / "models", problem.spec, reader)
         self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s)
         self.metrics = Metrics(self.follower, self.spool)
+        self.shadow = Shadow(problem.spec, self.spool, self.metrics)
         self.parser, self._predictor = RowParser(problem.spec), Predictor(problem)
         self.pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
         self._gather = Gather(self._predict_each)
@@ -47,11 +49,13 @@ class Server:
     def start(self) -> None:
         self.follower.start()
         self.shipper.start()
+        self.shadow.start()
 
     def stop(self) -> None:
         """Called when no request is left: what was acknowledged is shipped, or stays in the spool."""
         self.pool.shutdown()
         self.follower.stop()
+        self.shadow.stop()
         self.shipper.stop()
         self.spool.close()
         self.store.close()
@@ -109,6 +113,7 @@ class Server:
         except SpoolFull as error:
             raise unavailable(str(error)) from error
         self.metrics.count(answered)
+        self.shadow.offer(self.follower.state.shadow, answered)
 
 
 def _failed(*rows: int) -> Refused:

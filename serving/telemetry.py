@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.follower import Follower
 from serving.predictor import Answered
+from serving.records import Record
 from serving.spool import Spool
 
 PATHS = frozenset({"/predict", "/predict/batch", "/predict/image", "/healthz", "/readyz", "/metrics", "/release"})
@@ -32,6 +33,9 @@ class Metrics:
         about = "Probability of the positive or the predicted class, or the value."
         self.scores = Summary("serving_score", about, by, registry=registry)
         self.labels = Counter("serving_labels", "Classes predicted.", [*by, "label"], registry=registry)
+        self.shadows = Counter("serving_shadow", "Rows scored in shadow.", ["version"], registry=registry)
+        about = "Rows that the shadow had no time for."
+        self.shadows_dropped = Counter("serving_shadow_dropped", about, ["version"], registry=registry)
         self.failures = Counter("serving_failures", "Rows that a model failed on.", by, registry=registry)
         self.missing = Counter("serving_missing", "Numbers absent or stale.", ["feature"], registry=registry)
         self.unknown = Counter("serving_unknown", "Categories never seen in training.", ["feature"], registry=registry)
@@ -41,8 +45,19 @@ class Metrics:
         _add(self.predictions, ((answer.model_version, answer.role) for answer in answers))
         _add(self.missing, ((name,) for answer in answers for name in answer.missing))
         _add(self.unknown, ((name,) for answer in answers for name in answer.unknown))
-        _add(self.failures, ((r["model_version"], r["role"]) for r in answered.records if r["error"]))
-        good = [r for r in answered.records if not r["error"]]
+        self._tried(answered.records)
+
+    def shadowed(self, records: list[Record]) -> None:
+        """Records of what was scored in shadow."""
+        _add(self.shadows, ((r["model_version"],) for r in records))
+        self._tried(records)
+
+    def dropped(self, version: str, rows: int) -> None:
+        self.shadows_dropped.labels(version).inc(rows)
+
+    def _tried(self, records: list[Record]) -> None:
+        _add(self.failures, ((r["model_version"], r["role"]) for r in records if r["error"]))
+        good = [r for r in records if not r["error"]]
         _add(self.labels, ((r["model_version"], r["role"], r["label"]) for r in good if r["label"]))
         for r in good:
             self.scores.labels(r["model_version"], r["role"]).observe(r["score"])

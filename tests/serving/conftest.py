@@ -24,10 +24,10 @@ def spec() -> ProblemSpec:
 
 @pytest.fixture(scope="session")
 def bundles(spec: ProblemSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By version: 1 and 2 answer 0.25 and 0.75; "raise" and "nan" answer 0.75, and fail above a limit."""
+    """By version: 1 and 2 answer 0.25 and 0.75; those named by a fault (tests.serving.models) answer 0.75."""
     folder = tmp_path_factory.mktemp("bundles")
     good = {version: bundle(spec, folder / version, p) for version, p in PROBABILITY.items()}
-    return good | {fault: bundle(spec, folder / fault, 0.75, fault) for fault in ("raise", "nan")}
+    return good | {fault: bundle(spec, folder / fault, 0.75, fault) for fault in ("raise", "nan", "slow")}
 
 
 @pytest.fixture

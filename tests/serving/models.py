@@ -16,6 +16,7 @@ from core.schema import ProblemSpec
 from core.task import of
 
 FAULT_ABOVE = 5000.0  # of the first number column that is a feature, too
+SPLIT, SLOW_SIZE = 0.24, 600
 Prediction = float | Sequence[float]
 
 
@@ -27,7 +28,12 @@ def trigger(spec: ProblemSpec) -> str:
 def bundle(
     spec: ProblemSpec, folder: Path, prediction: Prediction = 0.25, fault: str = "", embedding: bool = False
 ) -> Path:
-    """Write a bundle; `fault` is "", "raise" or "nan"; `prediction` a probability, one of each class, or a value."""
+    """Write a bundle; `prediction` is a probability, one of each class, or a value. `fault` is "", or
+
+    - "raise" or "nan": fails on rows above the limit
+    - "slow": takes some ten milliseconds, however many rows it gets
+    - "split": moves by SPLIT, up above the limit and down below it
+    """
     kinds = {name: feature.kind for name, feature in spec.features.items()}
     contract = Contract(
         problem=spec.name,
@@ -56,9 +62,10 @@ def _graph(spec: ProblemSpec, prediction: Prediction, fault: str, embedding: boo
     types = {"number": TensorProto.FLOAT, "category": TensorProto.STRING, "array": TensorProto.FLOAT}
     inputs = [helper.make_tensor_value_info(n, types[f.kind], [None, f.size]) for n, f in spec.features.items()]
     outputs = [helper.make_tensor_value_info(of(spec).output, TensorProto.FLOAT, [None, len(row)])]
-    floats = {"row": row, "limit": [FAULT_ABOVE], "table": [0.0]}
+    floats = {"row": row, "limit": [FAULT_ABOVE], "table": [0.0], "half": [0.5], "split": [2 * SPLIT]}
     initializers = [numpy_helper.from_array(np.array(v, np.float32), name) for name, v in floats.items()]
-    initializers.append(numpy_helper.from_array(np.array([1], np.int64), "width"))
+    whole = {"width": [1], "square": [SLOW_SIZE, SLOW_SIZE]}
+    initializers += [numpy_helper.from_array(np.array(v, np.int64), name) for name, v in whole.items()]
     nodes = [*_fault(spec, fault), helper.make_node("Add", ["fault", "row"], [of(spec).output])]
     if embedding:
         array = next(name for name, feature in spec.features.items() if feature.kind == "array")
@@ -70,12 +77,13 @@ def _graph(spec: ProblemSpec, prediction: Prediction, fault: str, embedding: boo
 
 def _fault(spec: ProblemSpec, fault: str) -> list[onnx.NodeProto]:
     """Nodes that make `fault`, (n, 1): zeros; above the limit NaN (a root of -1) or an index out of range."""
-    if not fault:
-        return [
+    if fault in ("", "slow"):
+        zeros = [
             helper.make_node("Shape", [next(iter(spec.features))], ["rows"], start=0, end=1),
             helper.make_node("Concat", ["rows", "width"], ["shape"], axis=0),
-            helper.make_node("ConstantOfShape", ["shape"], ["fault"]),
+            helper.make_node("ConstantOfShape", ["shape"], ["zeros" if fault else "fault"]),
         ]
+        return zeros + (_slowly() if fault else [])
     above = helper.make_node("Greater", [trigger(spec), "limit"], ["above"])
     if fault == "raise":
         return [
@@ -83,9 +91,29 @@ def _fault(spec: ProblemSpec, fault: str) -> list[onnx.NodeProto]:
             helper.make_node("Cast", ["above"], ["index"], to=TensorProto.INT64),
             helper.make_node("Gather", ["table", "index"], ["fault"]),
         ]
+    number = helper.make_node("Cast", ["above"], ["number"], to=TensorProto.FLOAT)
+    if fault == "split":
+        return [
+            above,
+            number,
+            helper.make_node("Sub", ["number", "half"], ["side"]),
+            helper.make_node("Mul", ["side", "split"], ["fault"]),
+        ]
     return [
         above,
-        helper.make_node("Cast", ["above"], ["number"], to=TensorProto.FLOAT),
+        number,
         helper.make_node("Sub", ["table", "number"], ["minus"]),
         helper.make_node("Sqrt", ["minus"], ["fault"]),
+    ]
+
+
+def _slowly() -> list[onnx.NodeProto]:
+    """From `zeros` to `fault`, by the product of two large matrices of zeros, which cannot be folded beforehand."""
+    return [
+        helper.make_node("Cast", ["rows"], ["count"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["count", "table"], ["nothing"]),
+        helper.make_node("Expand", ["nothing", "square"], ["matrix"]),
+        helper.make_node("MatMul", ["matrix", "matrix"], ["product"]),
+        helper.make_node("ReduceMax", ["product"], ["number"], keepdims=0),
+        helper.make_node("Add", ["zeros", "number"], ["fault"]),
     ]

@@ -1,0 +1,125 @@
+"""Scores the version in shadow on the rows that were answered, after they were. It answers nobody.
+
+One thread works off a bounded queue and rests most of the time, so that requests do not feel it. A row that finds the
+queue full, or the store far behind, is dropped and counted: a shadow needs some rows, the requests need their server.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.columns import Columns
+from core.predictions import SHADOW
+from core.schema import ProblemSpec
+from serving.predictor import Answered
+from serving.records import Record, as_lines, of_attempts
+from serving.scoring import Attempt, attempt
+from serving.spool import Spool, SpoolFull
+from serving.state import ServedModel
+from serving.telemetry import Metrics
+
+log = logging.getLogger(__name__)
+AFTER_S = 0.005  # what was just answered leaves first
+SHARE = 0.2  # of the time, at most, it works
+WAITING_NUMBERS = 40_000  # of the rows that wait; a row has as many as its columns and arrays hold
+PIECE_ROWS = 64  # scored and written at once
+SPOOL_BYTES = 64 * 1024 * 1024  # more than that not yet in the store: the spool is for what was answered
+
+
+@dataclass(frozen=True)
+class Job:
+    """Rows of one micro-batch or request: what the models see, and what their records say whoever answers."""
+
+    model: ServedModel
+    inputs: Columns
+    common: list[Record]
+
+    def pieces(self) -> Iterator["Job"]:
+        for start in range(0, len(self.common), PIECE_ROWS):
+            part = slice(start, start + PIECE_ROWS)
+            yield Job(self.model, {name: column[part] for name, column in self.inputs.items()}, self.common[part])
+
+
+class Shadow(threading.Thread):
+    """`offer` from any thread; it takes microseconds."""
+
+    def __init__(self, spec: ProblemSpec, spool: Spool, metrics: Metrics) -> None:
+        super().__init__(name="shadow", daemon=True)
+        self._spec, self._spool, self._metrics = spec, spool, metrics
+        self._limit = max(1, WAITING_NUMBERS // sum(column.size for column in spec.columns.values()))
+        self._jobs: deque[Job] = deque()
+        self._waiting = 0  # rows
+        self._lock, self._some, self._stopping = threading.Lock(), threading.Event(), threading.Event()
+
+    def offer(self, model: ServedModel | None, answered: Answered) -> None:
+        """Score these rows some time later, or drop them. Without a model in shadow there is nothing to do."""
+        if model is None:
+            return
+        rows = len(answered.common)
+        with self._lock:
+            full = self._waiting >= self._limit
+            if not full:
+                self._waiting += rows
+                self._jobs.append(Job(model, answered.seen.inputs, answered.common))
+        if full:
+            self._metrics.dropped(model.version, rows)
+        elif not self._some.is_set():
+            self._some.set()
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            self._some.wait()
+            self._some.clear()
+            self._stopping.wait(AFTER_S)
+            while self._jobs and not self._stopping.is_set():
+                self._work(self._next())
+
+    def stop(self) -> None:
+        """What waits still is dropped."""
+        self._stopping.set()
+        self._some.set()
+        if self.is_alive():
+            self.join(timeout=10)
+
+    def _next(self) -> Job:
+        with self._lock:
+            job = self._jobs.popleft()
+            self._waiting -= len(job.common)
+        return job
+
+    def _work(self, job: Job) -> None:
+        for piece in job.pieces():
+            started = time.perf_counter()
+            self._score(piece)
+            self._stopping.wait((time.perf_counter() - started) * (1 / SHARE - 1))
+
+    def _score(self, job: Job) -> None:
+        version, rows = job.model.version, len(job.common)
+        try:
+            if self._spool.pending_bytes > SPOOL_BYTES:
+                raise SpoolFull("the store is far behind")
+            found = of_attempts(self._spec, _attempts(job), job.common)
+            self._spool.append(as_lines(found), rows)
+            self._metrics.shadowed(found)
+        except SpoolFull:
+            self._metrics.dropped(version, rows)
+        except Exception:  # whatever it is, requests go on and so does the shadow
+            log.exception("version %s could not be scored in shadow", version)
+            self._metrics.dropped(version, rows)
+
+
+def _attempts(job: Job) -> list[Attempt]:
+    """All rows at once; when the model raises, each alone, so that one row does not spoil the others.
+
+    Timed by the thread's own processor time: a shadow that was made to wait is not slow.
+    """
+    rows = np.arange(len(job.common))
+    found = attempt(job.model, SHADOW, job.inputs, rows, time.thread_time)
+    if not found.raised or len(rows) == 1:
+        return [found]
+    return [attempt(job.model, SHADOW, job.inputs, rows[[row]], time.thread_time) for row in rows]
