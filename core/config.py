@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     nightly_monitor: str = Field("15 4 * * *", description="When the night is judged: cron, the problem's time zone.")
     nightly: str = Field("45 4 * * *", description="When the life cycle runs: likewise; both after the cut-off.")
     revision: str = Field("", description="Code revision to record. Default: what git says of this checkout.")
+    keys: str = Field("", description="File of the model server's API keys. Default: keys.json in home.")
+    serving_key: str = Field("", repr=False, description="API key that our own clients send to the model server.")
+    rate_per_s: float = Field(0.0, ge=0, description="Requests a second of one API key, or address. 0: no limit.")
+    salt: str = Field("", repr=False, description="Secret that hides sensitive columns in the prediction log.")
     poll_s: float = Field(1.0, gt=0, description="Seconds between the server's looks at registry and online store.")
 
     @property
@@ -61,6 +65,10 @@ class Settings(BaseSettings):
     @property
     def remote_url(self) -> str:
         return self.dvc_remote or str(self.home.resolve() / "remote")
+
+    @property
+    def keys_path(self) -> Path:
+        return Path(self.keys) if self.keys else self.home.resolve() / "keys.json"
 
     @property
     def reports_dir(self) -> Path:

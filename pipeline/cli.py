@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from core.errors import LoopError
-from pipeline.commands import data, problem, release, stack
+from pipeline.commands import data, keys, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
 
@@ -58,6 +58,7 @@ for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE,
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
+app.add_typer(keys.app, name="keys", rich_help_panel="Keys of the model server")
 
 if __name__ == "__main__":
     app()

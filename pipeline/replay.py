@@ -21,6 +21,7 @@ from core.columns import to_rows
 from core.errors import StackError
 from core.schema import ProblemSpec
 from pipeline import publish, raw
+from pipeline.client import client, headers
 from pipeline.features import lookup_frames
 from problems import Problem
 
@@ -91,15 +92,16 @@ async def _send(url: str, rows: Sequence[dict[str, Any]], batch: int) -> Traffic
     bodies += [("/predict/batch", {"rows": some}, len(some)) for some in batches]
     traffic = Traffic()
     limits = httpx.Limits(max_connections=CONNECTIONS)
-    async with httpx.AsyncClient(base_url=url, limits=limits, timeout=30, trust_env=False) as client:
-        await asyncio.gather(*(_post(client, path, body, count, traffic) for path, body, count in bodies))
+    options: dict[str, Any] = {"limits": limits, "timeout": 30, "trust_env": False}
+    async with httpx.AsyncClient(base_url=url, headers=headers(), **options) as http:
+        await asyncio.gather(*(_post(http, path, body, count, traffic) for path, body, count in bodies))
     return traffic
 
 
-async def _post(client: httpx.AsyncClient, path: str, body: Any, count: int, traffic: Traffic) -> None:
+async def _post(http: httpx.AsyncClient, path: str, body: Any, count: int, traffic: Traffic) -> None:
     traffic.requests += 1
     try:
-        answer = await client.post(path, json=body)
+        answer = await http.post(path, json=body)
     except httpx.HTTPError as error:
         traffic.failures.append(f"{path}: {error!r}")
         return
@@ -122,4 +124,5 @@ def _wait_until(done: Any, complaint: str, timeout_s: float = 30.0) -> None:
 
 
 def _release(url: str) -> dict[str, Any]:
-    return dict(httpx.get(f"{url}/release", timeout=10, trust_env=False).raise_for_status().json())
+    with client(url, timeout_s=10) as http:
+        return dict(http.get("/release").raise_for_status().json())

@@ -12,6 +12,7 @@ from core import logs
 from core.config import Settings, settings
 from core.errors import LoopError
 from serving.app import create_app
+from serving.keys import refuse_open
 
 DRAIN_S = 20  # for requests in flight when the process is told to stop
 SWITCH_S = 0.0001  # how long the shipper's thread may keep the interpreter from the requests
@@ -19,11 +20,12 @@ KEEP_ALIVE_S = 75  # longer than the usual proxy's, so that the proxy is the one
 
 
 def main() -> None:
-    logs.configure()
+    logs.configure(discreet=True)
     sys.setswitchinterval(SWITCH_S)
     try:
         found = settings()
         arguments = _arguments(found)
+        refuse_open(arguments.host, found.keys_path)
         app = create_app(problems.load(), found)
     except LoopError as error:
         logging.getLogger(__name__).error("%s", error)

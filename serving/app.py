@@ -14,6 +14,8 @@ from problems import Problem
 from serving import replies
 from serving.documentation import documented
 from serving.door import Door
+from serving.guard import Guard
+from serving.keys import KeyRing
 from serving.limits import BodyLimit
 from serving.routes import predicting, router
 from serving.server import Server
@@ -23,18 +25,21 @@ from serving.telemetry import Timed
 def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | None = None) -> FastAPI:
     """The server of one problem. It serves what `reader` says is released."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, with the first model
+    ring = KeyRing(settings.keys_path)
     server = Server(problem, settings, reader or ReleaseReader(settings.mlflow_url, problem.spec.name))
-    app = FastAPI(title=f"Closed Loop: {problem.spec.name}", description=problem.spec.question, lifespan=_lifespan)
+    about = {"title": f"Closed Loop: {problem.spec.name}", "description": problem.spec.question}
+    app = FastAPI(**about, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.server = server
     app.include_router(predicting(problem.spec))
     app.include_router(router)
     app.add_middleware(Door, server=server)  # the innermost layer; the last one added is the outermost
     app.add_middleware(BodyLimit)
+    app.add_middleware(Guard, ring=ring, rate_per_s=settings.rate_per_s)
     app.add_middleware(Timed, metrics=server.metrics)
     app.add_exception_handler(replies.Refused, replies.on_refused)
     app.add_exception_handler(HTTPException, replies.on_http_error)
     app.add_exception_handler(Exception, replies.on_bug)
-    app.openapi = documented(app.openapi, problem.spec)  # type: ignore[method-assign]
+    app.openapi = documented(app.openapi, problem.spec, ring.is_open)  # type: ignore[method-assign]
     return app
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document. The routes read raw bodies and queries; this adds what those are."""
+"""The OpenAPI document. The routes read raw bodies and queries; this adds what those are, and what the guard asks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,15 +6,30 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from core.schema import ProblemSpec
+from serving.guard import OPEN_PATHS, scope_of
 from serving.images import MAX_PIXELS, image_column
 from serving.schemas import batch_model, row_type
 
 COMPONENTS = "#/components/schemas/"
 Document = dict[str, Any]
+SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, made by `loop keys add`."},
+    "header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "The same in a header of its own.",
+    },
+}
+GUARDED = {
+    "401": "No API key, or one that is not valid.",
+    "403": "The key lacks the scope of this path; or there are no keys, and the request is not from this machine.",
+    "429": "Too many requests of this key.",
+}
 
 
-def documented(plain: Callable[[], Document], spec: ProblemSpec) -> Callable[[], Document]:
-    """The document that `plain` makes, with the bodies of the problem's requests."""
+def documented(plain: Callable[[], Document], spec: ProblemSpec, is_open: Callable[[], bool]) -> Callable[[], Document]:
+    """The document that `plain` makes, with the bodies of the problem's requests. While open, keys are optional."""
     row = row_type(spec)
     adapters: dict[str, TypeAdapter[Any]] = {"/predict": TypeAdapter(row)}
     adapters["/predict/batch"] = TypeAdapter(batch_model(spec, row))
@@ -30,9 +45,20 @@ def documented(plain: Callable[[], Document], spec: ProblemSpec) -> Callable[[],
             posts[path]["requestBody"] = _body("application/json", bodies[path, "validation"])
         if image := image_column(spec):
             posts["/predict/image"] |= _upload(spec, image, of_row)
+        _guarded(document, is_open())
         return document
 
     return openapi
+
+
+def _guarded(document: Document, optional: bool) -> None:
+    document["components"]["securitySchemes"] = SCHEMES
+    refused = {"application/json": {"schema": {"$ref": f"{COMPONENTS}Errors"}}}
+    for path, methods in document["paths"].items():
+        for about in methods.values() if path not in OPEN_PATHS else ():
+            keys: list[Document] = [{name: [scope_of(path)]} for name in SCHEMES]
+            about["security"] = [{}, *keys] if optional else keys
+            about["responses"] |= {code: {"description": text, "content": refused} for code, text in GUARDED.items()}
 
 
 def _upload(spec: ProblemSpec, image: str, row: Document) -> Document:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from core.schema import ProblemSpec
 from serving.answers import prediction_model, predictions_model
 from serving.images import image_column
+from serving.page import page
 from serving.replies import Errors, FieldError, Refused, json_reply
 from serving.server import Server
 
@@ -121,6 +123,11 @@ async def release(request: Request) -> Served:
 @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
 async def metrics(request: Request) -> Response:
     return Response(generate_latest(_server(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs(request: Request) -> Response:
+    return HTMLResponse(page(request.app.openapi(), str(request.base_url).rstrip("/")))
 
 
 async def _in_pool(server: Server, ask: Callable[..., dict[str, Any]], *what: Any) -> Response:

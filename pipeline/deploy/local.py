@@ -7,6 +7,7 @@ import httpx
 
 from core.errors import DeployError
 from core.releases import Release
+from pipeline.client import client
 
 
 class LocalTarget:
@@ -26,9 +27,14 @@ class LocalTarget:
             time.sleep(0.25)
 
     def status(self) -> Release | None:
-        """What the server answers with now; None when it does not answer."""
+        """What the server answers with now; None when it does not answer. Raises DeployError where it refuses us."""
         try:
-            found: dict[str, Any] = httpx.get(f"{self._url}/release", timeout=5.0).raise_for_status().json()
+            with client(self._url, timeout_s=5.0) as http:
+                answer = http.get("/release")
+            if answer.status_code in (401, 403):
+                said = answer.text[:200]
+                raise DeployError(f"{self._url} refuses us: {said}; LOOP_SERVING_KEY must be a key that may operate")
+            found: dict[str, Any] = answer.raise_for_status().json()
         except httpx.HTTPError:
             return None
         tried = found["canary"] or found["shadow"]

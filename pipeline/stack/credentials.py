@@ -2,24 +2,33 @@
 
 import base64
 import json
-import os
 import secrets
 from pathlib import Path
+
+from core.keys import new_key
+from core.private import write_private
 
 FILE = "secrets.env"
 USER = "admin"
 PASSWORD = "AIRFLOW_ADMIN_PASSWORD"
 PASSWORDS_FILE = "passwords.json"
+SERVING_KEY, SALT = "LOOP_SERVING_KEY", "LOOP_SALT"
+STACK = "stack"  # name of the stack's own key in the key file
 
 
 def read_or_create(home: Path) -> dict[str, str]:
     """The stack's secrets by variable name: the same ones at every start. Also writes Airflow's password file."""
-    path = home / FILE
-    if not path.exists():
-        write_private(path, "".join(f"{name}={value}\n" for name, value in generate().items()))
-    found = dict(line.split("=", 1) for line in path.read_text(encoding="utf-8").splitlines() if line)
+    kept = _read(home)
+    found = generate() | kept  # a home of an earlier version lacks some
+    if found != kept:
+        write_private(home / FILE, "".join(f"{name}={value}\n" for name, value in found.items()))
     write_private(home / PASSWORDS_FILE, json.dumps({USER: found[PASSWORD]}))
     return found
+
+
+def serving_key(home: Path) -> str | None:
+    """What the stack of this home sends to its model server; None before its first start."""
+    return _read(home).get(SERVING_KEY)
 
 
 def generate() -> dict[str, str]:
@@ -28,15 +37,12 @@ def generate() -> dict[str, str]:
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),  # HS512 wants 64 bytes
         "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        SERVING_KEY: new_key(),
+        SALT: secrets.token_urlsafe(32),
     }
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    partial.replace(path)
+def _read(home: Path) -> dict[str, str]:
+    path = home / FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return dict(line.split("=", 1) for line in lines if line)

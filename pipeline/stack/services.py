@@ -40,12 +40,17 @@ def choose_ports(settings: Settings) -> Ports:
     )
 
 
-def shared_environment(settings: Settings, urls: Mapping[str, str]) -> dict[str, str]:
-    """What every process of the stack gets on top of the caller's environment, and `loop` itself while one runs."""
+def shared_environment(settings: Settings, urls: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """What every process of the stack gets on top of the caller's environment, and `loop` itself while one runs.
+
+    Of the secrets only the key by which they ask the model server.
+    """
     home = settings.home.resolve()
     places = {
-        **{PREFIX + name.upper(): str(value) for name, value in settings.model_dump().items() if value},
+        **{PREFIX + name.upper(): str(value) for name, value in settings.model_dump(exclude={"salt"}).items() if value},
         "LOOP_HOME": str(home),
+        "LOOP_KEYS": str(settings.keys_path.resolve()),
+        credentials.SERVING_KEY: settings.serving_key or secrets[credentials.SERVING_KEY],
         "LOOP_MLFLOW_URL": urls["mlflow"],
         "LOOP_SERVING_URL": urls["serving"],
         "MLFLOW_TRACKING_URI": urls["mlflow"],
@@ -96,12 +101,13 @@ def airflow_environment(home: Path, url: str, secrets: Mapping[str, str]) -> dic
 def all_services(settings: Settings, ports: Ports, secrets: Mapping[str, str]) -> list[Service]:
     """Everything, in the order in which it is shown."""
     home, urls = settings.home.resolve(), ports.urls()
-    shared = shared_environment(settings, urls)
+    shared = shared_environment(settings, urls, secrets)
+    salt = {credentials.SALT: settings.salt or secrets[credentials.SALT]}
     airflow = shared | airflow_environment(home, urls["airflow"], secrets)
     return [
         mlflow_server(home, ports.mlflow, shared),
         *airflow_processes(ports.airflow, airflow),
-        model_server(ports.serving, shared),
+        model_server(ports.serving, shared | salt),
     ]
 
 

@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
+from core import keys
 from core.config import PREFIX, Frozen, Settings
 from core.errors import StackError
+from core.private import write_private
 from pipeline.airflow_api import AirflowApi
 from pipeline.stack import credentials, signals
 from pipeline.stack.processes import GRACE_S, Record, Service, is_alive, log_tail, spawn, stop_all
@@ -71,8 +73,8 @@ class Stack:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a program needs to work with this stack as its own processes do (no secrets)."""
-        return shared_environment(self.settings, self.urls)
+        """What a program needs to work with this stack as its own processes do (of the secrets the server's key)."""
+        return shared_environment(self.settings, self.urls, self.secrets)
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -103,6 +105,7 @@ class Stack:
             raise StackError(f"a stack is already running in {self.home}; `loop status` shows it, `loop down` stops it")
         ports = choose_ports(self.settings)
         services = self._plan(self.settings, ports, self.secrets)
+        keys.admit(self.settings.keys_path, credentials.STACK, self.secrets[credentials.SERVING_KEY])
         self._save(State(urls=ports.urls()))
         try:
             self._bring_up(services)
@@ -165,7 +168,7 @@ class Stack:
         self._save(self.state.model_copy(update={"records": left}))
 
     def _save(self, state: State) -> None:
-        credentials.write_private(self.home / STATE, state.model_dump_json(indent=2))
+        write_private(self.home / STATE, state.model_dump_json(indent=2))
 
 
 def load(home: Path) -> State:
@@ -197,3 +200,6 @@ def adopt(home: Path) -> None:
         return
     for variable, name in (("LOOP_MLFLOW_URL", "mlflow"), ("LOOP_SERVING_URL", "serving")):
         os.environ.setdefault(variable, found.urls[name])
+    key = credentials.serving_key(home)
+    if key and os.environ["LOOP_SERVING_URL"] == found.urls["serving"]:  # no other server is told it
+        os.environ.setdefault(credentials.SERVING_KEY, key)

@@ -59,8 +59,8 @@ def start(tmp_path: Path, registry: FakeRegistry) -> Iterator[Start]:
     """The same in this process, which is faster."""
     started: list[ServerHere] = []
 
-    def make(ready: bool = True) -> ServerHere:
-        started.append(ServerHere(tmp_path / "home", registry.url))
+    def make(ready: bool = True, **more: Any) -> ServerHere:
+        started.append(ServerHere(tmp_path / "home", registry.url, **more))
         if ready:
             started[-1].ready()
         return started[-1]

@@ -62,15 +62,23 @@ class ServerProcess(Asked):
     """`python -m serving` on a free port. Restart it by making another with the same home."""
 
     def __init__(
-        self, home: Path, mlflow_url: str, store_url: str = "", port: int = 0, problem: str = "flights"
+        self,
+        home: Path,
+        mlflow_url: str,
+        store_url: str = "",
+        port: int = 0,
+        problem: str = "flights",
+        host: str = "127.0.0.1",
+        **more: str,  # settings by name
     ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         places = {"LOOP_HOME": str(home), "LOOP_MLFLOW_URL": mlflow_url, "LOOP_DATABASE_URL": store_url}
         settings = {"LOOP_PROBLEM": problem, "LOOP_POLL_S": "0.1", **places}
+        settings |= {f"LOOP_{name.upper()}": value for name, value in more.items()}
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LOOP_")}
         self.log = home.parent / f"serving-{self.port}-{time.time_ns()}.log"
-        command = [sys.executable, "-m", "serving", "--port", str(self.port)]
+        command = [sys.executable, "-m", "serving", "--port", str(self.port), "--host", host]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=clean | settings, stdout=log, stderr=log)
         self.client = httpx.Client(base_url=self.url, timeout=30)
@@ -88,9 +96,9 @@ class ServerProcess(Asked):
 class ServerHere(Asked):
     """The same application in a thread of this process."""
 
-    def __init__(self, home: Path, mlflow_url: str, problem: Problem | None = None) -> None:
+    def __init__(self, home: Path, mlflow_url: str, problem: Problem | None = None, **more: Any) -> None:
         problem = problem or problems.load("flights")
-        settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem=problem.spec.name)
+        settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem=problem.spec.name, **more)
         app, port = create_app(problem, settings), free_port()
         self.parts: Server = app.state.server
         self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))

@@ -55,4 +55,4 @@ def never_healthy(settings: Settings, ports: Ports, secrets: Mapping[str, str]) 
 def tells_its_environment(settings: Settings, ports: Ports, secrets: Mapping[str, str]) -> list[Service]:
     code = "import os; print(os.environ['LOOP_HOME'], os.environ['LOOP_MLFLOW_URL'], os.environ['DO_NOT_TRACK'])"
     command = (sys.executable, "-c", code)
-    return [Service("teller", command, None, shared_environment(settings, ports.urls()))]
+    return [Service("teller", command, None, shared_environment(settings, ports.urls(), secrets))]

@@ -10,8 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from core import keys
 from core.config import ROOT, Settings
 from core.errors import StackError
+from pipeline.client import headers
+from pipeline.stack import credentials
 from pipeline.stack.processes import members
 from pipeline.stack.services import all_services, choose_ports
 from pipeline.stack.stack import STATE, Stack, adopt, load
@@ -136,11 +139,46 @@ def test_the_command_line_adopts_a_running_stack(make_stack: MakeStack, monkeypa
     adopt(stack.home)
     assert os.environ["LOOP_MLFLOW_URL"] == stack.urls["mlflow"]
     assert os.environ["LOOP_SERVING_URL"] == "http://elsewhere:8000"
+    assert "LOOP_SERVING_KEY" not in os.environ
+
+
+def test_the_command_line_sends_the_key_of_the_stack_that_it_adopts(
+    make_stack: MakeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOP_SERVING_URL", "LOOP_MLFLOW_URL", "LOOP_SERVING_KEY"):
+        monkeypatch.setenv(name, "to be removed")
+        monkeypatch.delenv(name)
+    stack = make_stack(two_servers)
+    stack.start()
+    adopt(stack.home)
+    assert headers() == {"Authorization": f"Bearer {stack.secrets['LOOP_SERVING_KEY']}"}
+
+
+def test_where_there_are_keys_a_stack_that_starts_has_one(make_stack: MakeStack, settings: Settings) -> None:
+    make_stack(two_servers).start()
+    assert keys.read(settings.keys_path) is None  # no file: open, on this machine
+    make_stack(two_servers).stop()
+    keys.change(settings.keys_path, lambda found: found.added("one", keys.new_key(), ["predict"]))
+    stack = make_stack(two_servers)
+    stack.start()
+    found = keys.read(settings.keys_path)
+    assert found is not None
+    own = found.find(stack.secrets["LOOP_SERVING_KEY"].encode())
+    assert own is not None
+    assert (own.name, own.scopes) == ("stack", ("predict", "operate"))
 
 
 def test_the_real_plan_keeps_airflows_secrets_from_the_other_servers(settings: Settings) -> None:
-    secrets = {"AIRFLOW__CORE__FERNET_KEY": "key"}
+    secrets = credentials.generate()
     services = {each.name: each for each in all_services(settings, choose_ports(settings), secrets)}
     assert "AIRFLOW__CORE__FERNET_KEY" in services["airflow-scheduler"].env
     assert not [name for name in services["serving"].env if name.startswith("AIRFLOW")]
     assert not [name for name in services["mlflow"].env if name.startswith("AIRFLOW")]
+
+
+def test_the_real_plan_gives_the_salt_to_the_model_server_and_its_key_to_those_who_ask(settings: Settings) -> None:
+    secrets = credentials.generate()
+    services = {each.name: each for each in all_services(settings, choose_ports(settings), secrets)}
+    assert [name for name, each in services.items() if "LOOP_SALT" in each.env] == ["serving"]
+    assert services["airflow-scheduler"].env["LOOP_SERVING_KEY"] == secrets["LOOP_SERVING_KEY"]
+    assert services["serving"].env["LOOP_KEYS"] == str(settings.keys_path)
