@@ -27,8 +27,8 @@ def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | Non
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, with the first model
     ring = KeyRing(settings.keys_path)
     server = Server(problem, settings, reader or ReleaseReader(settings.mlflow_url, problem.spec.name))
-    about = {"title": f"Closed Loop: {problem.spec.name}", "description": problem.spec.question}
-    app = FastAPI(**about, docs_url=None, redoc_url=None, lifespan=_lifespan)
+    title, question = f"Closed Loop: {problem.spec.name}", problem.spec.question
+    app = FastAPI(title=title, description=question, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.server = server
     app.include_router(predicting(problem.spec))
     app.include_router(router)
