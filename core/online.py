@@ -1,7 +1,7 @@
 """The online store: recent look-up rows, in the prediction store's database, read by the server into memory."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,34 @@ def read(engine: Engine, problem: str, specs: Mapping[str, LookupSpec]) -> dict[
         return {name: _read_one(connection, problem, name, spec) for name, spec in specs.items()}
 
 
+def then(
+    engine: Engine, problem: str, specs: Mapping[str, LookupSpec], keys: Mapping[str, str], at: Mapping[str, int | None]
+) -> dict[str, Lookup]:
+    """Each look-up with the one row of `keys` (as from joined_key) that was available `at`; empty where that is None.
+
+    Rows are never changed or taken away, so this is what a prediction saw whose log has these times.
+    """
+    with engine.connect() as connection:
+        rows = {name: _rows(connection, problem, name, keys[name], at[name]) for name in specs}
+    return {name: _lookup(spec, rows[name]) for name, spec in specs.items()}
+
+
+def _rows(connection: Any, problem: str, name: str, key: str, at: int | None) -> list[Any]:
+    mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name) & (ROWS.c.key == key)
+    query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at == at)
+    return [] if at is None else list(connection.execute(query).all())
+
+
 def _read_one(connection: Any, problem: str, name: str, spec: LookupSpec) -> Lookup:
     mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name)
     last = connection.execute(select(func.max(ROWS.c.available_at)).where(mine)).scalar() or 0
     oldest = last - int(spec.tolerance_h * 3600) - 2 * 86400
     query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at >= oldest)
-    rows = connection.execute(query).all()
+    return _lookup(spec, connection.execute(query).all())
+
+
+def _lookup(spec: LookupSpec, rows: Sequence[Any]) -> Lookup:
+    """`rows`: key, available_at, values."""
     columns: dict[str, list[float]] = defaultdict(list)
     for _, _, values in rows:
         for value in spec.values:

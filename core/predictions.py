@@ -85,6 +85,15 @@ def live(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
+def find(engine: Engine, id: str) -> dict[str, Any] | None:
+    """One prediction, of whatever problem, with outcome and known_on of its event, None while they are not known."""
+    known = and_(OUTCOMES.c.problem == PREDICTIONS.c.problem, OUTCOMES.c.event_id == PREDICTIONS.c.event_id)
+    query = select(PREDICTIONS, OUTCOMES.c.outcome, OUTCOMES.c.known_on).join(OUTCOMES, known, isouter=True)
+    with engine.connect() as connection:
+        row = connection.execute(query.where(PREDICTIONS.c.id == id)).mappings().one_or_none()
+        return None if row is None else dict(row)
+
+
 def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
     """Predictions since that time, a shadow's and failed ones too, with the outcome where one is known by now.
 

@@ -86,6 +86,18 @@ class ReleaseReader:
             self._verify(version, target)
         return target
 
+    def run_of(self, version: str) -> str:
+        """The run that registered a version: its life cycle's."""
+        found = self._version(version)
+        if not found:
+            raise RegistryError(f"the registry has no version {version} of {self.model}")
+        return str(found["run_id"])
+
+    def attached(self, version: str, name: str, folder: Path) -> Path:
+        """Bring a file that is kept with the version's run into a folder. Raises ModelRefused when there is none."""
+        self._download(f"{self._artifact_root(self.run_of(version))}/{name}", folder / name)
+        return folder / name
+
     def _verify(self, version: str, target: Path) -> None:
         if digest(target) != self.tags(version).get(DIGEST_TAG):
             shutil.rmtree(target)

@@ -37,6 +37,7 @@ class Contract(Frozen):
     features: dict[str, Kind]
     categories: dict[str, list[str]]
     embedding: int = 0  # width of the graph's second output; 0: it has none
+    background: dict[str, float | str | None] | None = None  # the training rows' typical row, where there is no array
 
 
 class Example(Frozen):

@@ -13,6 +13,7 @@ from core.errors import LoopError
 from pipeline.commands import data, keys, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
+from pipeline.commands.why import why
 
 STACK, PROBLEM, RELEASE = "The loop on this machine", "Your own problem", "What is released"
 
@@ -51,7 +52,7 @@ def prepare() -> None:
     adopt(settings().home)
 
 
-ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, stack.down]
+ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, why, stack.down]
 YOUR_OWN: list[Callable[..., None]] = [problem.init, problem.use]
 RELEASED: list[Callable[..., None]] = [release.history, release.promote, release.rollback]
 for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):

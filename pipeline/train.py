@@ -20,7 +20,7 @@ from core.columns import Columns
 from core.config import params
 from core.errors import ModelRefused
 from core.runtime import MODEL, Contract, OnnxModel, open_session, write_bundle
-from core.schema import ProblemSpec
+from core.schema import Kind, ProblemSpec
 from core.scored import Trivial, judged
 from core.task import of
 from pipeline import candidates
@@ -109,7 +109,17 @@ def contract(spec: ProblemSpec, X: Columns, embedding: int = 0) -> Contract:
         features=kinds,
         categories={name: sorted(set(X[name].tolist())) for name, kind in kinds.items() if kind == "category"},
         embedding=embedding,
+        background=None if "array" in kinds.values() else {name: typical(X[name], kinds[name]) for name in kinds},
     )
+
+
+def typical(values: np.ndarray, kind: Kind) -> float | str | None:
+    """The median of the numbers that are there; the most frequent category, of several the first. None: no number."""
+    if kind == "category":
+        names, counts = np.unique(values.astype(str), return_counts=True)
+        return str(names[counts.argmax()])
+    there = values[~np.isnan(values)]
+    return float(np.median(there)) if len(there) else None
 
 
 def row_hashes(ids: pd.Series) -> np.ndarray:

@@ -1,0 +1,53 @@
+"""What moved one prediction: how much each feature took it away from that of the training rows' typical row.
+
+It works on any graph, with tables only: the numbers of an array have no typical value. Shapley's method: core.shapley.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.columns import Columns
+from core.runtime import OnnxModel
+from core.shapley import shares
+
+PAIRS = 25  # of orders: docs/performance.md has what more of them cost and gain
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """baseline + the sum of the contributions is what was explained, but for float32's rounding: the probability of the
+    positive or the predicted class, or the value."""
+
+    contributions: dict[str, float]  # of each feature; 0 where the row is like the typical one
+    baseline: float  # the typical row's
+
+
+def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int = PAIRS) -> Explanation:
+    """`row`: a model's inputs, shape (1,) each, and what it predicts for them, shape (1,) or (1, k).
+
+    The model's contract must have a background.
+    """
+    kinds, background = model.contract.features, model.contract.background
+    assert background is not None
+    typical = {name: _like(row[name], np.nan if value is None else value) for name, value in background.items()}
+    moved = [name for name in kinds if not _same(row[name], typical[name])]
+    chosen = int(prediction[0].argmax()) if prediction.ndim == 2 else None
+
+    def worth(members: np.ndarray) -> np.ndarray:
+        mixed = {name: np.repeat(row[name], len(members)) for name in kinds}
+        for name, member in zip(moved, members.T, strict=True):
+            mixed[name] = np.where(member, row[name], typical[name])
+        found = model.predict(mixed)
+        return found if chosen is None else found[:, chosen]
+
+    found = shares(worth, len(moved), pairs)
+    return Explanation(dict.fromkeys(kinds, 0.0) | dict(zip(moved, found.values.tolist(), strict=True)), found.baseline)
+
+
+def _like(values: np.ndarray, value: float | str) -> np.ndarray:
+    return np.array([value], values.dtype)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return bool(one[0] == other[0] or (one[0] != one[0] and other[0] != other[0]))
