@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.columns import Columns
+from core.errors import ModelRefused
 from core.runtime import OnnxModel
 from core.shapley import shares
 
@@ -26,10 +27,11 @@ class Explanation:
 def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int = PAIRS) -> Explanation:
     """`row`: a model's inputs, shape (1,) each, and what it predicts for them, shape (1,) or (1, k).
 
-    The model's contract must have a background.
+    Raises ModelRefused when the contract has no background, or the graph fails between it and the row.
     """
     kinds, background = model.contract.features, model.contract.background
-    assert background is not None
+    if background is None:
+        raise ModelRefused("it has no typical row to compare with: it was registered before models had one")
     typical = {name: _like(row[name], np.nan if value is None else value) for name, value in background.items()}
     moved = [name for name in kinds if not _same(row[name], typical[name])]
     chosen = int(prediction[0].argmax()) if prediction.ndim == 2 else None
@@ -38,11 +40,21 @@ def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int =
         mixed = {name: np.repeat(row[name], len(members)) for name in kinds}
         for name, member in zip(moved, members.T, strict=True):
             mixed[name] = np.where(member, row[name], typical[name])
-        found = model.predict(mixed)
+        found = _predicted(model, mixed)
         return found if chosen is None else found[:, chosen]
 
     found = shares(worth, len(moved), pairs)
     return Explanation(dict.fromkeys(kinds, 0.0) | dict(zip(moved, found.values.tolist(), strict=True)), found.baseline)
+
+
+def _predicted(model: OnnxModel, mixed: Columns) -> np.ndarray:
+    try:
+        found = model.predict(mixed)
+    except Exception as error:
+        raise ModelRefused(f"its graph fails between the typical row and this one: {type(error).__name__}") from error
+    if not np.isfinite(found).all():
+        raise ModelRefused("its graph gives no finite number between the typical row and this one")
+    return found
 
 
 def _like(values: np.ndarray, value: float | str) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -38,6 +39,7 @@ def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | Non
     app.add_middleware(Timed, metrics=server.metrics)
     app.add_exception_handler(replies.Refused, replies.on_refused)
     app.add_exception_handler(HTTPException, replies.on_http_error)
+    app.add_exception_handler(RequestValidationError, replies.on_bad_query)
     app.add_exception_handler(Exception, replies.on_bug)
     app.openapi = documented(app.openapi, problem.spec, ring.is_open)  # type: ignore[method-assign]
     return app

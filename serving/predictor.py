@@ -10,10 +10,13 @@ from datetime import UTC, datetime
 import numpy as np
 
 from core.columns import Columns, from_rows
+from core.errors import ModelRefused
+from core.explain import Explanation, explain
 from core.lookups import join, model_inputs
 from core.scored import statistics
 from problems import Problem
 from serving.answers import Answer, Said, saying
+from serving.explain import refuse
 from serving.parsing import Row
 from serving.records import Record, Seen, common_part, of_attempts
 from serving.scoring import Attempt, score
@@ -42,9 +45,19 @@ class Predictor:
 
     def answer(self, state: State, rows: list[Row]) -> Answered:
         """Answer with this state, whatever the follower does meanwhile."""
+        return self._answered(*self._tried(state, rows))
+
+    def explain(self, state: State, row: Row) -> tuple[Answered, Explanation | None]:
+        """The answer for one row, and what moved it; None when every model failed. Raises Refused, 409."""
+        seen, attempts = self._tried(state, [row])
+        return self._answered(seen, attempts), _explained(seen, attempts[-1])
+
+    def _tried(self, state: State, rows: list[Row]) -> tuple[Seen, list[Attempt]]:
         seen = self._seen(state, self._timed(rows))
-        attempts = score(state, seen.columns[self._spec.entity], seen.inputs)
-        answers: list[Answer | None] = [None] * len(rows)
+        return seen, score(state, seen.columns[self._spec.entity], seen.inputs)
+
+    def _answered(self, seen: Seen, attempts: list[Attempt]) -> Answered:
+        answers: list[Answer | None] = [None] * len(seen.rows)
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt):
                 answers[row] = answer
@@ -79,6 +92,16 @@ class Predictor:
 
     def _said(self, attempt: Attempt) -> list[Said]:
         return self._say(attempt.prediction[attempt.answered])
+
+
+def _explained(seen: Seen, last: Attempt) -> Explanation | None:
+    """Of the one row, by the model that answered it."""
+    if not last.answered[0]:
+        return None
+    try:
+        return explain(last.model.onnx, seen.inputs, last.prediction)
+    except ModelRefused as reason:
+        raise refuse(last.model.version, reason) from reason
 
 
 def _names(names: list[str], flags: list[np.ndarray], n: int) -> list[list[str]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -58,6 +59,13 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{error.detail}: {request.method} {request.url.path}"
     return json_reply(_one("path", message), error.status_code, dict(error.headers or {}))
+
+
+async def on_bad_query(_request: Request, error: Exception) -> Response:
+    """A parameter that FastAPI checked."""
+    assert isinstance(error, RequestValidationError)
+    named = [(str(item["loc"][-1]), item["msg"], repr(item["input"])[:80]) for item in error.errors()]
+    return refusal(Refused(422, *(FieldError(field=field, message=text, got=got) for field, text, got in named)))
 
 
 async def on_bug(_request: Request, _error: Exception) -> Response:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from core.schema import ProblemSpec
 from serving.answers import prediction_model, predictions_model
+from serving.explain import ABOUT, PARAMETER, explainable, explained_model, refuse_arrays
 from serving.images import image_column
 from serving.page import page
 from serving.replies import Errors, FieldError, Refused, json_reply
@@ -54,7 +55,13 @@ class Served(BaseModel):
 def predicting(spec: ProblemSpec) -> APIRouter:
     """The routes whose answers depend on the problem's task; one for images, if it has an image."""
     found, answer = APIRouter(responses=REFUSALS), prediction_model(spec)
-    found.add_api_route("/predict", predict, methods=["POST"], response_model=answer, summary="Answer one row")
+    one: dict[str, Any] = {"methods": ["POST"], "summary": "Answer one row"}
+    if explainable(spec):
+        explained = answer | explained_model(spec, answer)
+        one["responses"] = {409: {"model": Errors, "description": "The model cannot be explained"}}
+        found.add_api_route("/predict", predict_or_explain, response_model=explained, **one)
+    else:
+        found.add_api_route("/predict", predict, response_model=answer, **one)
     many: dict[str, Any] = {"response_model": predictions_model(answer), "summary": "Answer many rows"}
     found.add_api_route("/predict/batch", predict_batch, methods=["POST"], **many)
     if image_column(spec):
@@ -66,7 +73,14 @@ def predicting(spec: ProblemSpec) -> APIRouter:
 
 async def predict(request: Request) -> Response:
     """What is asked without a query is met by serving.door before it comes here."""
+    if PARAMETER in request.query_params:
+        raise refuse_arrays()
     return json_reply(await _server(request).predict_one(await request.body()))
+
+
+async def predict_or_explain(request: Request, explain: Annotated[bool, Query(description=ABOUT)] = False) -> Response:
+    server, body = _server(request), await request.body()
+    return await _in_pool(server, server.explain_one, body) if explain else json_reply(await server.predict_one(body))
 
 
 async def predict_batch(request: Request) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 from core.config import Settings
 from core.releases import ReleaseReader
 from problems import Problem
+from serving import explain
 from serving.cache import ModelCache
 from serving.follower import Follower
 from serving.gather import Gather
@@ -19,6 +20,7 @@ from serving.replies import FieldError, Refused, unavailable
 from serving.shadow import Shadow
 from serving.shipper import Shipper
 from serving.spool import Spool, SpoolFull
+from serving.state import State
 from serving.store import Store
 from serving.telemetry import Metrics
 
@@ -73,6 +75,14 @@ class Server:
         """For a thread of the pool."""
         return self._predict([self.parser.image(body, others)])[0]
 
+    def explain_one(self, body: bytes) -> dict[str, Any]:
+        """For a thread of the pool. What cannot be explained is not answered either."""
+        answered, found = self._predictor.explain(self._state(), self.parser.one(body))
+        self._log(answered)
+        if found is None or answered.answers[0] is None:
+            raise _failed(0)
+        return answered.answers[0].body() | explain.body(found)
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
         """A place for one batch. Too many at once are refused, so that they cannot fill the memory."""
@@ -101,10 +111,13 @@ class Server:
         return [_failed(0) if answer is None else answer.body() for answer in answered.answers]
 
     def _answer(self, rows: list[Row]) -> Answered:
+        return self._predictor.answer(self._state(), rows)
+
+    def _state(self) -> State:
         state = self.follower.state
         if state.champion is None:
             raise unavailable(f"not ready: {self.follower.reason}")
-        return self._predictor.answer(state, rows)
+        return state
 
     def _log(self, answered: Answered) -> None:
         """Before anybody is answered."""

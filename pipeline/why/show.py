@@ -16,6 +16,7 @@ from pipeline.why.recompute import Difference, Replay
 UNKNOWN = "[dim]not recorded[/dim]"
 LIKELIEST = 3  # classes that are shown
 LONGEST = 8  # numbers of an array
+SHOWN = 16  # digits of a digest; --json has all
 
 
 def page(found: Why, spec: ProblemSpec) -> Group:
@@ -111,7 +112,7 @@ def _origin(origin: Origin) -> Iterator[tuple[str, str]]:
     yield "code revision", origin.revision or UNKNOWN
     yield "life cycle", origin.lifecycle or UNKNOWN
     yield "MLflow run", origin.run
-    yield "digest", origin.digest or UNKNOWN
+    yield "SHA-256", f"{origin.digest[:SHOWN]} …" if origin.digest else UNKNOWN
 
 
 def _gate(verdict: Mapping[str, Any] | None) -> RenderableType:
@@ -158,9 +159,9 @@ def _red(one: Difference) -> str:
     return one.what if one.rounding else f"[red]{escape(one.what)}[/red]"
 
 
-def _short(moment: str) -> str:
-    """ISO 8601 in UTC to minutes."""
-    return moment.removesuffix(":00Z").replace("T", " ")
+def _short(moment: str | None) -> str:
+    """ISO 8601 in UTC, to the minute where it is a whole one."""
+    return moment.removesuffix("Z").removesuffix(":00").replace("T", " ") if moment else ""
 
 
 def _moment(seconds: float) -> str:

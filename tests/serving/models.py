@@ -26,7 +26,12 @@ def trigger(spec: ProblemSpec) -> str:
 
 
 def bundle(
-    spec: ProblemSpec, folder: Path, prediction: Prediction = 0.25, fault: str = "", embedding: bool = False
+    spec: ProblemSpec,
+    folder: Path,
+    prediction: Prediction = 0.25,
+    fault: str = "",
+    embedding: bool = False,
+    background: bool = True,
 ) -> Path:
     """Write a bundle; `prediction` is a probability, one of each class, or a value. `fault` is "", or
 
@@ -45,10 +50,17 @@ def bundle(
             n: [str(spec.columns[n].example)] for n, k in kinds.items() if k == "category" and n in spec.columns
         },
         embedding=int(embedding),
+        background=_typical(spec) if background else None,
     )
     graph = _graph(spec, prediction, fault, embedding).SerializeToString()
     write_bundle(folder, graph, contract, of(spec), _example(spec))
     return folder
+
+
+def _typical(spec: ProblemSpec) -> dict[str, float | str | None] | None:
+    if any(feature.kind == "array" for feature in spec.features.values()):
+        return None
+    return {name: 1.0 if feature.kind == "number" else "a" for name, feature in spec.features.items()}
 
 
 def _example(spec: ProblemSpec) -> Columns:
