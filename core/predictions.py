@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, case, func, select
 
-from core.database import METADATA, insert_new
+from core.database import METADATA, insert_new, insert_new_lines
 
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"  # roles
 
@@ -52,6 +52,12 @@ def add(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:
     """Store predictions; those whose id is there already are left alone. Returns how many were new."""
     with engine.begin() as connection:
         return insert_new(connection, PREDICTIONS, rows)
+
+
+def add_lines(engine: Engine, lines: Sequence[bytes]) -> int:
+    """The same for predictions as JSON lines."""
+    with engine.begin() as connection:
+        return insert_new_lines(connection, PREDICTIONS, lines)
 
 
 def add_outcomes(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:

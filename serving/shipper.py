@@ -49,7 +49,7 @@ class Shipper(threading.Thread):
 
     def _ship(self, engine: Engine, piece: Piece) -> None:
         try:
-            predictions.add(engine, [_record(line) for line in piece.lines])
+            predictions.add_lines(engine, piece.lines)
         except BAD_RECORD:
             for line in piece.lines:
                 self._ship_one(engine, line)

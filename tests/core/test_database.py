@@ -1,5 +1,6 @@
 """The stores, on SQLite and on PostgreSQL: what is written twice is there once."""
 
+import json
 import threading
 from collections.abc import Iterator
 from datetime import date
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from core import catalogue, decisions, online, predictions
 from core.database import connect
@@ -152,6 +154,33 @@ def prediction(event: str, day: date = APRIL_1, **changes: Any) -> dict[str, Any
 
 def outcome(event: str, known_on: date = APRIL_1, value: float = 1.0) -> dict[str, Any]:
     return {"problem": "toy", "event_id": event, "outcome": value, "known_on": known_on}
+
+
+def test_lines_and_rows_are_stored_alike(engine: Engine) -> None:
+    rows = [
+        prediction("a", label="näh 'e", outputs=[0.25, 0.75]),
+        prediction("b", score=None, error="it raised: ☂", label=None, outputs=None),
+    ]
+    predictions.add(engine, rows)
+    read = predictions.PREDICTIONS.select().order_by(predictions.PREDICTIONS.c.event_id)
+    with engine.begin() as connection:
+        as_rows = connection.execute(read).all()
+        connection.execute(predictions.PREDICTIONS.delete())
+    lines = [json.dumps(row, default=str, ensure_ascii=False).encode() for row in rows]
+    assert predictions.add_lines(engine, lines) == 2
+    assert predictions.add_lines(engine, lines) == 0
+    with engine.begin() as connection:
+        assert connection.execute(read).all() == as_rows
+
+
+@pytest.mark.parametrize("bad", [{"day": "never"}, {"entity": None}, {"inputs": None}])
+def test_one_bad_line_and_none_is_stored(engine: Engine, bad: dict[str, Any]) -> None:
+    lines = [json.dumps(row, default=str).encode() for row in (prediction("a"), prediction("b") | bad)]
+    with pytest.raises((DBAPIError, ValueError)):
+        predictions.add_lines(engine, lines)
+    with pytest.raises((DBAPIError, ValueError)):
+        predictions.add_lines(engine, [lines[0], b"{not json"])
+    assert predictions.count(engine, "toy") == 0
 
 
 def test_a_prediction_delivered_twice_is_stored_once(engine: Engine) -> None:
