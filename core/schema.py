@@ -33,6 +33,7 @@ class Column(Frozen):
     example: str | float | None = None
     optional: bool = Field(False, description="May be absent. The time column's default is the moment of arrival.")
     source: str | None = Field(None, description="Its name in the source table, where that is another.")
+    sensitive: bool = Field(False, description="The prediction log holds it as a hash with a secret salt (LOOP_SALT).")
 
     @model_validator(mode="after")
     def _complete(self) -> "Column":
@@ -40,6 +41,8 @@ class Column(Frozen):
             raise ValueError("an array needs a shape, such as [28, 28]")
         if self.type == "array" and self.optional:
             raise ValueError("an array cannot be optional; a row without it has nothing to be judged by")
+        if self.type == "array" and self.sensitive:
+            raise ValueError("an array cannot be sensitive; leave out of it what the log must not hold")
         if self.type != "array" and self.example is None:
             raise ValueError("an example is missing; the documentation of the server shows it")
         return self
@@ -74,6 +77,7 @@ class Feature(Frozen):
     kind: Kind
     monotone: Literal[-1, 0, 1] = 0
     size: int = Field(1, gt=0, description="Numbers of an array.")
+    sensitive: bool = Field(False, description="Made of a sensitive column: neither logged nor watched.")
 
 
 class Clock(Frozen):
@@ -205,6 +209,16 @@ class ProblemSpec(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _can_be_hidden(self) -> "ProblemSpec":
+        for role in ("id", "time"):
+            if self.columns[getattr(self, role)].sensitive:
+                raise ValueError(f"{getattr(self, role)} is the {role} and cannot be sensitive; labels are found by it")
+        for name in self.monitor.statistics:
+            if name in self.unlogged:
+                raise ValueError(f"monitor.statistics names {name!r}, which is sensitive; statistics are logged")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_task(self) -> "ProblemSpec":
         known = METRICS[self.task]
         for metric in (self.gate.metric, self.gate.slice_floor.metric if self.gate.slice_floor else known[0]):
@@ -227,8 +241,20 @@ class ProblemSpec(Frozen):
     @property
     def watched(self) -> dict[str, Kind]:
         """What the monitor compares column by column: the features but for arrays, and the derived statistics."""
-        single: dict[str, Kind] = {name: f.kind for name, f in self.features.items() if f.kind != "array"}
+        single: dict[str, Kind] = {
+            name: f.kind for name, f in self.features.items() if f.kind != "array" and name not in self.unlogged
+        }
         return single | dict.fromkeys(self.monitor.statistics, "number")
+
+    @property
+    def sensitive(self) -> frozenset[str]:
+        """Columns that the prediction log holds as hashes."""
+        return frozenset(name for name, column in self.columns.items() if column.sensitive)
+
+    @property
+    def unlogged(self) -> frozenset[str]:
+        """Features that the prediction log does not hold and nobody watches: sensitive by name, or declared so."""
+        return self.sensitive | {name for name, feature in self.features.items() if feature.sensitive}
 
     @property
     def datetimes(self) -> list[str]:

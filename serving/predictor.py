@@ -14,6 +14,7 @@ from core.errors import ModelRefused
 from core.explain import Explanation, explain
 from core.lookups import join, model_inputs
 from core.scored import statistics
+from core.sensitive import Mask
 from problems import Problem
 from serving.answers import Answer, Said, saying
 from serving.explain import refuse
@@ -37,9 +38,10 @@ class Answered:
 
 
 class Predictor:
-    """Predicts for one problem."""
+    """Predicts for one problem. The mask is for what is logged, the models see the true values."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, mask: Mask) -> None:
+        self._mask = mask
         self._spec, self._features, self._say = problem.spec, problem.features.features, saying(problem.spec)
         self._numbers = [name for name, feature in problem.spec.features.items() if feature.kind == "number"]
 
@@ -61,7 +63,7 @@ class Predictor:
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt):
                 answers[row] = answer
-        raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen)
+        raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen, self._mask)
         return Answered(answers, of_attempts(self._spec, attempts, shared), raised, seen, shared)
 
     def _timed(self, rows: list[Row]) -> list[Row]:

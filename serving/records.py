@@ -10,6 +10,7 @@ from pydantic_core import to_json
 
 from core.columns import Columns, event_day
 from core.schema import ProblemSpec
+from core.sensitive import Mask
 from core.task import of
 from serving.parsing import Row
 from serving.scoring import Attempt
@@ -51,40 +52,41 @@ def _of_attempt(spec: ProblemSpec, attempt: Attempt, common: list[Record]) -> li
 
 
 def _predicted(spec: ProblemSpec, attempt: Attempt) -> dict[str, list[Any]]:
-    """score, label, outputs and error, a list each."""
+    """score, label, outputs and error, a list each. What an error says may hold a value that nobody may log."""
     task, prediction, answered = of(spec), attempt.prediction, attempt.answered.tolist()
+    error = attempt.error.partition(":")[0] if spec.sensitive else attempt.error
     outputs = prediction.tolist() if prediction.ndim == 2 else [None] * len(answered)
     return {
         "score": task.score(prediction).tolist(),
         "label": [label if ok else None for label, ok in zip(task.names(prediction), answered, strict=True)],
         "outputs": [row if ok else None for row, ok in zip(outputs, answered, strict=True)],
-        "error": [None if ok else attempt.error for ok in answered],
+        "error": [None if ok else error for ok in answered],
     }
 
 
-def common_part(spec: ProblemSpec, seen: Seen) -> list[Record]:
-    """What a row's record says whoever answered it."""
+def common_part(spec: ProblemSpec, seen: Seen, mask: Mask) -> list[Record]:
+    """What a row's record says whoever answered it; sensitive values only as hashes."""
     now = time.time()
     return _rowwise(
         {
             "problem": [spec.name] * len(seen.rows),
             "event_id": [str(row[spec.id]) for row in seen.rows],
-            "entity": [str(entity) for entity in seen.columns[spec.entity].tolist()],
+            "entity": [mask.text(spec.entity, str(entity)) for entity in seen.columns[spec.entity].tolist()],
             "day": event_day(spec, seen.columns).tolist(),
             "event_time": seen.columns[spec.time].astype(np.int64).tolist(),
             "served_at": [now] * len(seen.rows),
-            "inputs": [{name: value for name, value in row.items() if value is not None} for row in seen.rows],
-            "features": _rowwise(_watched(seen), len(seen.rows)),
+            "inputs": [mask.row({name: v for name, v in row.items() if v is not None}) for row in seen.rows],
+            "features": _rowwise(_watched(seen, mask), len(seen.rows)),
             "as_of": _rowwise(_iso(seen.as_of), len(seen.rows)),
         },
         len(seen.rows),
     )
 
 
-def _watched(seen: Seen) -> dict[str, list[Any]]:
-    """What the models see but for arrays, and the statistics."""
+def _watched(seen: Seen, mask: Mask) -> dict[str, list[Any]]:
+    """What the models see but for arrays and what is sensitive, and the statistics."""
     found = seen.inputs | seen.statistics
-    return {name: column.tolist() for name, column in found.items() if column.ndim == 1}
+    return {n: column.tolist() for n, column in found.items() if column.ndim == 1 and n not in mask.features}
 
 
 def _rowwise(columns: Mapping[str, list[Any]], n: int) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from core.config import Settings
 from core.releases import ReleaseReader
+from core.sensitive import Mask
 from problems import Problem
 from serving import explain
 from serving.cache import ModelCache
@@ -35,6 +36,7 @@ class Server:
     """One problem's server. Reads its folder when it is made; threads run between start and stop."""
 
     def __init__(self, problem: Problem, settings: Settings, reader: ReleaseReader) -> None:
+        mask = Mask(problem.spec, settings.salt)
         self.problem, home = problem, settings.home / "serving" / problem.spec.name
         self.store = Store(settings.store_url)
         self.spool = Spool(home / "spool")
@@ -43,7 +45,7 @@ class Server:
         self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s)
         self.metrics = Metrics(self.follower, self.spool)
         self.shadow = Shadow(problem.spec, self.spool, self.metrics)
-        self.parser, self._predictor = RowParser(problem.spec), Predictor(problem)
+        self.parser, self._predictor = RowParser(problem.spec), Predictor(problem, mask)
         self.pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
         self._gather = Gather(self._predict_each)
         self._batches = threading.BoundedSemaphore(BATCHES_WAITING)
