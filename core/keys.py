@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -43,13 +44,17 @@ class Keys(Frozen):
 
     keys: tuple[Key, ...] = ()
 
+    @cached_property
+    def _digests(self) -> list[tuple[Key, bytes]]:
+        return [(key, bytes.fromhex(key.hash)) for key in self.keys]
+
     def find(self, sent: bytes) -> Key | None:
         """The key that was sent, expired or not."""
         if len(sent) > LONGEST:
             return None
-        found, digest = None, hashlib.sha256(sent).hexdigest()
-        for key in self.keys:
-            if hmac.compare_digest(key.hash, digest):
+        found, digest = None, hashlib.sha256(sent).digest()
+        for key, known in self._digests:
+            if hmac.compare_digest(known, digest):
                 found = key
         return found
 

@@ -4,6 +4,7 @@ The server follows the registry with this and needs no MLflow client, which cost
 Writing (registration, promotion, the audit trail) is core.registry's.
 """
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 PERCENT_TAG, SHADOW_TAG = "canary_percent", "shadow"
 DIGEST_TAG = "digest"
 BUNDLE = "bundle"
+LARGEST = 2**30  # bytes of one file
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,22 @@ class ReleaseReader:
     def fetch(self, version: str, folder: Path, names: tuple[str, ...] = SERVING_FILES) -> Path:
         """Bring a version's files into folder/VERSION, verified against the digest recorded at registration.
 
-        Files that are there already are used. A wrong digest raises ModelRefused and leaves nothing behind.
+        Files that are there already are used, unless they were changed. When what the registry gives does not match,
+        ModelRefused is raised and nothing stays behind.
         """
-        target = folder / version
-        if not all((target / name).exists() for name in names):
-            found = self._version(version)
-            if not found:
-                raise ModelRefused(f"version {version}: the registry has no such version of {self.model}")
-            root = self._artifact_root(found["run_id"])
-            target.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                self._download(f"{root}/{BUNDLE}/{name}", target / name)
-        if set(SERVING_FILES) <= set(names):
-            self._verify(version, target)
+        about, target = self._version(_plain(version)), folder / version
+        if not about:
+            raise ModelRefused(f"version {version}: the registry has no such version of {self.model}")
+        wanted = _digest(about) if set(SERVING_FILES) <= set(names) else None
+        if all((target / name).exists() for name in names) and (wanted is None or wanted == digest(target)):
+            return target
+        root = self._artifact_root(about["run_id"])
+        target.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            self._download(f"{root}/{BUNDLE}/{name}", target / name)
+        if wanted is not None and wanted != digest(target):
+            shutil.rmtree(target)
+            raise ModelRefused(f"version {version}: its files do not match the digest recorded at registration")
         return target
 
     def run_of(self, version: str) -> str:
@@ -98,16 +103,14 @@ class ReleaseReader:
         self._download(f"{self._artifact_root(self.run_of(version))}/{name}", folder / name)
         return folder / name
 
-    def _verify(self, version: str, target: Path) -> None:
-        if digest(target) != self.tags(version).get(DIGEST_TAG):
-            shutil.rmtree(target)
-            raise ModelRefused(f"version {version}: its files do not match the digest recorded at registration")
-
     def _version(self, version: str) -> dict[str, Any]:
         return dict(self._get("model-versions/get", name=self.model, version=version).get("model_version", {}))
 
     def _artifact_root(self, run_id: str) -> str:
-        uri = self._get("runs/get", run_id=run_id)["run"]["info"]["artifact_uri"]
+        run = self._get("runs/get", run_id=run_id).get("run")
+        if not run:
+            raise ModelRefused(f"the registry has no run {run_id[:80]} any more, which made the version")
+        uri = run["info"]["artifact_uri"]
         scheme, _, path = uri.partition(":/")
         if scheme != "mlflow-artifacts":
             raise RegistryError(f"artifacts are at {uri}; start MLflow with --artifacts-destination, so it serves them")
@@ -128,22 +131,48 @@ class ReleaseReader:
     def _download(self, path: str, target: Path) -> None:
         partial = target.with_suffix(target.suffix + ".part")
         try:
-            with self._http.stream("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}") as answer:
-                if answer.status_code == 404:
-                    raise ModelRefused(f"the registry has no file {path}")
-                answer.raise_for_status()
-                with partial.open("wb") as file:
-                    for chunk in answer.iter_bytes():
-                        file.write(chunk)
-        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            self._stream(path, partial)
+        except OSError as error:
+            raise ModelRefused(f"{path} cannot be kept: {error.strerror}") from error
+        except httpx.HTTPError as error:
             raise RegistryUnavailable(f"cannot fetch {path} from MLflow: {error}") from error
-        partial.rename(target)
+        else:
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _stream(self, path: str, target: Path) -> None:
+        with (
+            self._http.stream("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}") as answer,
+            target.open("wb") as file,
+        ):
+            if answer.status_code == 404:
+                raise ModelRefused(f"the registry has no file {path}")
+            answer.raise_for_status()
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+                if file.tell() > LARGEST:
+                    raise ModelRefused(f"{path} has more than {LARGEST} bytes")
 
 
 def named(aliases: Mapping[str, str], tags: Mapping[str, str]) -> Release:
     """The release that a registered model's aliases and tags stand for."""
     percent, shadow = _percent(tags.get(PERCENT_TAG, "0")), tags.get(SHADOW_TAG) == "true"
     return Release(aliases.get(CHAMPION), aliases.get(CHALLENGER), percent, shadow)
+
+
+def _plain(version: str) -> str:
+    """A version becomes the name of a folder, so it must be no path."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", version):
+        raise ModelRefused(f"the registry names a version {version[:80]!r}, which can be none")
+    return version
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    for item in about.get("tags", []):
+        if item["key"] == DIGEST_TAG:
+            return str(item["value"])
+    raise ModelRefused(f"version {about['version']}: no digest was recorded at its registration")
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:

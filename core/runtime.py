@@ -7,6 +7,7 @@ No pickles, no scikit-learn, no torch. A bundle is a folder: model.onnx, contrac
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,12 +95,17 @@ class OnnxModel:
 
 
 def open_session(graph: bytes) -> Any:
-    """An onnxruntime session on one CPU thread: a row takes microseconds, and threads only fight over small ones."""
+    """An onnxruntime session on one CPU thread: a row takes microseconds, and threads only fight over small ones.
+
+    A graph may name a file of this machine as its weights, which would then be read, relative to where the process
+    runs: its secrets, too. So the folder for such files is one that can hold none.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
@@ -107,7 +113,8 @@ def digest(folder: Path) -> str:
     """SHA-256 over the serving files of a bundle: what the registry records and the server verifies."""
     whole = hashlib.sha256()
     for name in SERVING_FILES:
-        whole.update(hashlib.sha256((folder / name).read_bytes()).digest())
+        with (folder / name).open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
     return whole.hexdigest()
 
 

@@ -24,22 +24,24 @@ class ModelCache:
     def __init__(self, folder: Path, spec: ProblemSpec, reader: ReleaseReader) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._spec, self._reader = folder, spec, reader
+        self._digests: dict[str, str] = {}  # of what was loaded, whatever happens to the files afterwards
 
     def load(self, version: str) -> ServedModel:
         """Fetch, verify and test a version. Raises ModelRefused, or RegistryError when it cannot be had."""
-        return self._open(version, self._reader.fetch(version, self._folder))
+        folder = self._reader.fetch(version, self._folder)
+        return self._open(version, folder, digest(folder))
 
     def load_offline(self, version: str, wanted: str) -> ServedModel:
         """Load a version without the registry; `wanted` is the digest noted when it was served."""
         folder = self._folder / version
         if not folder.is_dir() or digest(folder) != wanted:
             raise ModelRefused(f"version {version}: its cached files are gone or changed")
-        return self._open(version, folder)
+        return self._open(version, folder, wanted)
 
     def remember(self, state: State) -> None:
         """Note what is served, and drop old versions' files."""
         served = [model.version for model in state.roles.values()]
-        digests = {version: digest(self._folder / version) for version in served}
+        digests = {version: self._digests[version] for version in served}
         partial = self._folder / f"{RELEASE}.part"
         partial.write_text(json.dumps({"release": asdict(state.release), "digests": digests}))
         partial.replace(self._folder / RELEASE)
@@ -53,7 +55,7 @@ class ModelCache:
         found = json.loads(path.read_text())
         return Release(**found["release"]), found["digests"]
 
-    def _open(self, version: str, folder: Path) -> ServedModel:
+    def _open(self, version: str, folder: Path, verified: str) -> ServedModel:
         try:
             model = OnnxModel.load(folder, self._spec)
         except ModelRefused:
@@ -61,6 +63,7 @@ class ModelCache:
         except Exception as error:
             raise ModelRefused(f"version {version} cannot be loaded: {type(error).__name__}: {error}") from error
         _fits(self._spec, model)
+        self._digests[version] = verified
         return ServedModel.of(version, model)
 
     def _prune(self, served: set[str]) -> None:

@@ -28,6 +28,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 PATHS = OPEN_PATHS | {"/predict", "/predict/batch", "/predict/image", "/metrics", "/release", "/docs", "/openapi.json"}
 LINES_PER_S = 50.0  # in the log; what is beyond is counted
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+SAYS_WHERE, MOST_REMEMBERED = (b"host", b"origin", b"x-forwarded-for"), 1000
 REALM = 'Bearer realm="closed-loop"'
 Headers = Mapping[bytes, bytes]
 
@@ -58,14 +59,15 @@ class Guard:
         self.app, self._ring = app, ring
         self._buckets = Buckets(rate_per_s) if rate_per_s else None
         self._lines, self._unsaid = Buckets(LINES_PER_S, 1), 0
-        self._prefix, self._numbers = os.urandom(6).hex(), itertools.count()
+        self._prefix, self._numbers = os.urandom(6).hex().encode(), itertools.count()
+        self._here: set[tuple[Any, ...]] = set()  # what callers of this machine say, so that it is read once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started, headers, status = time.monotonic(), dict(scope["headers"]), 0
-        request_id = _sane(headers.get(b"x-request-id")) or f"{self._prefix}-{next(self._numbers):x}".encode()
+        request_id = _sane(headers.get(b"x-request-id")) or b"%s-%x" % (self._prefix, next(self._numbers))
         marks = [*POLICIES.get(scope["path"], STRICT), (b"x-request-id", request_id)]
         by, trouble = "-", ""
 
@@ -96,11 +98,11 @@ class Guard:
             return "-"
         keys = self._ring.now(now)
         if keys is None:
-            _refuse_strangers(scope, headers)
+            self._refuse_strangers(scope, headers)
             self._limit(_address(scope), "-", now)
             return "-"
         key = keys.find(_sent(headers))
-        if key is None or not key.is_valid(datetime.now(UTC)):
+        if key is None or (key.expires and not key.is_valid(datetime.now(UTC))):
             raise _unknown(key is not None, headers)
         self._limit(key.name, key.name, now)
         wanted = scope_of(path)
@@ -109,6 +111,19 @@ class Guard:
             challenge = f'{REALM}, error="insufficient_scope", scope="{wanted}"'
             raise Refusal(403, "authorization", message, key.name, www_authenticate=challenge)
         return key.name
+
+    def _refuse_strangers(self, scope: Scope, headers: Headers) -> None:
+        """An open server answers this machine: not others, whether or not through a proxy here, and not the pages of
+        other sites in a browser here.
+        """
+        said = (_address(scope), *map(headers.get, SAYS_WHERE))
+        if said in self._here:
+            return
+        if not _is_from_here(*said):
+            message = "without API keys the server answers this machine only, as localhost; `loop keys add` makes a key"
+            raise Refusal(403, "authorization", message)
+        if len(self._here) < MOST_REMEMBERED:
+            self._here.add(said)
 
     def _limit(self, caller: str, by: str, now: float) -> None:
         wait_s = self._buckets.wait_s(caller, now) if self._buckets else 0.0
@@ -154,33 +169,26 @@ def _unknown(expired: bool, headers: Headers) -> Refusal:
     return Refusal(401, "authorization", message, www_authenticate=f'{REALM}, error="invalid_token"')
 
 
-def _refuse_strangers(scope: Scope, headers: Headers) -> None:
-    """An open server answers this machine: not others, whether or not through a proxy here, and not the pages of other
-    sites in a browser here.
-    """
-    host, origin = headers.get(b"host", b"localhost"), headers.get(b"origin", b"//localhost").partition(b"//")[2]
-    before = headers.get(b"x-forwarded-for", b"localhost").decode("latin-1").partition(",")[0].strip()
-    if not all(map(_is_here, (_address(scope), before, _name(host), _name(origin)))):
-        message = "without API keys the server answers this machine only, as localhost; `loop keys add` makes a key"
-        raise Refusal(403, "authorization", message)
-
-
 def _address(scope: Scope) -> str:
     client = scope.get("client")
     return client[0] if client else "localhost"
+
+
+def _is_from_here(client: str, host: bytes | None, origin: bytes | None, forwarded: bytes | None) -> bool:
+    places = [client]
+    if host:
+        places.append(_name(host))
+    if origin:
+        places.append(_name(origin.partition(b"//")[2]))
+    if forwarded:
+        places.append(forwarded.partition(b",")[0].strip().decode("latin-1"))
+    return all(map(is_loopback, places))
 
 
 def _name(host: bytes) -> str:
     """Host without its port."""
     text = host.decode("latin-1")
     return text[1:].partition("]")[0] if text.startswith("[") else text.partition(":")[0]
-
-
-_HERE = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-def _is_here(host: str) -> bool:
-    return host in _HERE or is_loopback(host)
 
 
 def _kind_and_place(error: Exception) -> str:

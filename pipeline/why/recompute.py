@@ -58,7 +58,7 @@ def replay(engine: Engine, reader: ReleaseReader, problem: Problem, logged: Mapp
     spec, before = problem.spec, _logged(logged)
     with tempfile.TemporaryDirectory() as folder:
         model = OnnxModel.load(reader.fetch(logged["model_version"], Path(folder)), spec)
-    if hashed := [name for name, column in spec.columns.items() if getattr(column, "sensitive", False)]:
+    if hashed := sorted(spec.unlogged):
         answer = _answer(spec, model, _as_logged(model, logged, hashed))
         before = {name: value for name, value in before.items() if name in answer}
         return Replay("features", len(answer), compared(before, answer, answer))

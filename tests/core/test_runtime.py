@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from core.errors import ModelRefused
-from core.runtime import EXAMPLE, SERVING_FILES, OnnxModel, digest
+from core.runtime import EXAMPLE, SERVING_FILES, OnnxModel, digest, open_session
 from tests.serving.models import FAULT_ABOVE, bundle
 from tests.toy import spec
 
@@ -41,6 +43,25 @@ def test_a_graph_that_answers_nan_is_refused(tmp_path: Path) -> None:
     (made / EXAMPLE).write_text(json.dumps(example))
     with pytest.raises(ModelRefused, match=r"self-test: .*nan"):
         OnnxModel.load(made, spec())
+
+
+@pytest.mark.parametrize("place", ["secret.bin", "./secret.bin", "../{here}/secret.bin", "{path}/secret.bin"])
+def test_a_graph_cannot_read_a_file_of_this_machine(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret.bin").write_bytes(b"secret!" * 100)
+    monkeypatch.chdir(tmp_path)
+    weights = onnx.TensorProto(name="weights", data_type=onnx.TensorProto.UINT8, dims=[700], data_location=1)
+    about = {"location": place.format(here=tmp_path.name, path=tmp_path), "offset": "0", "length": "700"}
+    weights.external_data.extend(onnx.StringStringEntryProto(key=key, value=value) for key, value in about.items())
+    rows = helper.make_tensor_value_info("rows", onnx.TensorProto.INT64, [None])
+    read = helper.make_tensor_value_info("read", onnx.TensorProto.UINT8, [None])
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["weights", "rows"], ["read"])], "g", [rows], [read], [weights]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(Exception, match="External data path"):
+        open_session(model.SerializeToString())
 
 
 def test_the_digest_is_of_the_serving_files_and_of_nothing_else(made: Path) -> None:

@@ -52,7 +52,8 @@ class FakeRegistry:
             return {"run": {"info": {"artifact_uri": f"mlflow-artifacts:/1/{query['run_id']}"}}}
         if what == "model-versions/get" and query["version"] in self.bundles:
             version = query["version"]
-            return {"model_version": {"run_id": version, "tags": _pairs({"digest": self.digests[version]})}}
+            tags = {"digest": self.digests[version]} if version in self.digests else {}
+            return {"model_version": {"run_id": version, "version": version, "tags": _pairs(tags)}}
         if what == "registered-models/get" and query["name"] == self.model and self.bundles:
             aliases = [{"alias": alias, "version": version} for alias, version in self.aliases.items()]
             tags = {"canary_percent": str(self.percent), "shadow": str(self.shadow).lower()}
