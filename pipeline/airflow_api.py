@@ -15,6 +15,7 @@ from core.errors import StackError
 
 POLL_S = 0.5
 PARSE_TIMEOUT_S = 90.0
+RUN_TIMEOUT_S = 1800.0  # a life cycle takes a minute; one of neural nets on a busy laptop twenty
 ENDED = {"success", "failed"}
 BROKEN = {"failed", "upstream_failed"}
 
@@ -114,7 +115,7 @@ class AirflowApi:
         dag_id: str,
         run_id: str,
         on_change: OnChange | None = None,
-        timeout_s: float = 600.0,
+        timeout_s: float = RUN_TIMEOUT_S,
         alive: Callable[[], None] | None = None,
     ) -> Run:
         """Wait until a run has ended well; `on_change` is told each task whose state changed.

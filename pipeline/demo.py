@@ -19,7 +19,7 @@ from core.config import Settings
 from core.errors import StackError
 from core.registry import Event
 from core.releases import Release
-from pipeline.airflow_api import AirflowApi, Run, Task
+from pipeline.airflow_api import RUN_TIMEOUT_S, AirflowApi, Run, Task
 from pipeline.deploy.local import LocalTarget
 from pipeline.replay import Traffic, replay
 from pipeline.stack.stack import Stack
@@ -109,7 +109,7 @@ class Demo:
             time.sleep(0.5)
         raise StackError(f"the monitor asked for a retraining and Airflow started none in {timeout_s:.0f} s")
 
-    def _until_canary(self, run: Run, seen: Seen, timeout_s: float = 300.0) -> None:
+    def _until_canary(self, run: Run, seen: Seen, timeout_s: float = RUN_TIMEOUT_S) -> None:
         """Wait until the canary answers, or the run has ended without one."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
