@@ -37,8 +37,9 @@ def from_rows(spec: ProblemSpec, rows: Sequence[Mapping[str, Any]]) -> Columns:
             out[name] = stacked(values, column.size)
         else:
             out[name] = np.array([MISSING_CATEGORY if v is None else v for v in values], str)
+    sent = set().union(*rows)
     for name in spec.lookup_values:
-        if any(row.get(name) is not None for row in rows):
+        if name in sent and any(row.get(name) is not None for row in rows):
             out[name] = _numbers(row.get(name) for row in rows)
     return out
 

@@ -1,7 +1,8 @@
-"""Rows of requests that arrive in the same turn of the event loop are answered together, as one micro-batch.
+"""Rows of requests that have arrived at the same time are answered together, as one micro-batch.
 
-There is no timer: nobody waits for company, and a request that comes alone is a batch of one. What an answer is,
-stands in the function that is given. Not thread-safe: it belongs to one event loop.
+There is no timer: once a turn of the event loop brings nobody new, those who are there are answered, and a request that
+comes alone is a batch of one. What an answer is, stands in the function that is given. Not thread-safe: it belongs to
+one event loop.
 """
 
 import asyncio
@@ -35,14 +36,21 @@ class Gather:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._flush)
+            loop.call_soon(self._turn, 0)
         self._waiting.append((row, future))
         return await future
+
+    def _turn(self, before: int) -> None:
+        """Once a turn of the loop while rows wait; `before`: how many there were in the turn before."""
+        if before < len(self._waiting) < self._most:
+            asyncio.get_running_loop().call_soon(self._turn, len(self._waiting))
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         asked = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._turn, 0)
         for (_, future), answer in zip(asked, self._answers([row for row, _ in asked]), strict=True):
             _tell(future, answer)
 

@@ -6,6 +6,7 @@ It writes nothing: the caller spools the records before it sends the answers.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import compress
 
 import numpy as np
 
@@ -60,8 +61,9 @@ class Predictor:
 
     def _answered(self, seen: Seen, attempts: list[Attempt]) -> Answered:
         answers: list[Answer | None] = [None] * len(seen.rows)
+        missing = _names(self._numbers, np.isnan([seen.inputs[name] for name in self._numbers]), len(seen.rows))
         for attempt in attempts:
-            for row, answer in self._answers(seen, attempt):
+            for row, answer in self._answers(seen, attempt, missing):
                 answers[row] = answer
         raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen, self._mask)
         return Answered(answers, of_attempts(self._spec, attempts, shared), raised, seen, shared)
@@ -81,16 +83,16 @@ class Predictor:
         inputs = model_inputs(self._spec, joined)
         return Seen(rows, columns, inputs, statistics(self._spec, joined), used)
 
-    def _answers(self, seen: Seen, attempt: Attempt) -> Iterator[tuple[int, Answer]]:
+    def _answers(self, seen: Seen, attempt: Attempt, missing: list[list[str]]) -> Iterator[tuple[int, Answer]]:
         """Row and answer, for the rows that this attempt answered."""
-        version, role, n = attempt.model.version, attempt.role, len(attempt.rows)
-        missing = _names(self._numbers, [np.isnan(seen.inputs[name][attempt.rows]) for name in self._numbers], n)
+        version, role = attempt.model.version, attempt.role
         unseen = _unseen(attempt.model, seen.inputs)
-        unknown = _names(list(unseen), [flag[attempt.rows] for flag in unseen.values()], n)
-        for at, said in zip(np.flatnonzero(attempt.answered).tolist(), self._said(attempt), strict=True):
-            row = int(attempt.rows[at])
+        unknown = _names(list(unseen), list(unseen.values()), len(seen.rows))
+        rows = attempt.rows[attempt.answered].tolist()
+        ids = compress(attempt.ids, attempt.answered.tolist())
+        for row, prediction_id, said in zip(rows, ids, self._said(attempt), strict=True):
             event = str(seen.rows[row][self._spec.id])
-            yield row, Answer(attempt.ids[at], event, said, version, role, missing[at], unknown[at])
+            yield row, Answer(prediction_id, event, said, version, role, missing[row], unknown[row])
 
     def _said(self, attempt: Attempt) -> list[Said]:
         return self._say(attempt.prediction[attempt.answered])
@@ -106,10 +108,10 @@ def _explained(seen: Seen, last: Attempt) -> Explanation | None:
         raise refuse(last.model.version, reason) from reason
 
 
-def _names(names: list[str], flags: list[np.ndarray], n: int) -> list[list[str]]:
-    """For each of n rows, the names whose flag, shape (n,), is set."""
+def _names(names: list[str], flags: np.ndarray | list[np.ndarray], n: int) -> list[list[str]]:
+    """For each of n rows, the names whose flags, shape (names, n), are set."""
     out: list[list[str]] = [[] for _ in range(n)]
-    for name, row in np.argwhere(flags).tolist() if flags else ():
+    for name, row in np.argwhere(flags).tolist() if names else ():
         out[row].append(names[name])
     return out
 

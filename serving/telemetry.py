@@ -42,9 +42,9 @@ class Metrics:
 
     def count(self, answered: Answered) -> None:
         answers = [answer for answer in answered.answers if answer is not None]
-        _add(self.predictions, ((answer.model_version, answer.role) for answer in answers))
-        _add(self.missing, ((name,) for answer in answers for name in answer.missing))
-        _add(self.unknown, ((name,) for answer in answers for name in answer.unknown))
+        _add(self.predictions, [(answer.model_version, answer.role) for answer in answers])
+        _add(self.missing, [(name,) for answer in answers for name in answer.missing])
+        _add(self.unknown, [(name,) for answer in answers for name in answer.unknown])
         self._tried(answered.records)
 
     def shadowed(self, records: list[Record]) -> None:
@@ -56,11 +56,16 @@ class Metrics:
         self.shadows_dropped.labels(version).inc(rows)
 
     def _tried(self, records: list[Record]) -> None:
-        _add(self.failures, ((r["model_version"], r["role"]) for r in records if r["error"]))
+        _add(self.failures, [(r["model_version"], r["role"]) for r in records if r["error"]])
         good = [r for r in records if not r["error"]]
-        _add(self.labels, ((r["model_version"], r["role"], r["label"]) for r in good if r["label"]))
+        _add(self.labels, [(r["model_version"], r["role"], r["label"]) for r in good if r["label"]])
+        scores: dict[tuple[str, str], list[float]] = {}
         for r in good:
-            self.scores.labels(r["model_version"], r["role"]).observe(r["score"])
+            scores.setdefault((r["model_version"], r["role"]), []).append(r["score"])
+        for by, values in scores.items():
+            observe = self.scores.labels(*by).observe
+            for value in values:
+                observe(value)
 
 
 def _add(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:
@@ -97,6 +102,7 @@ class Timed:
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # a look-up by label takes a lock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,5 +120,11 @@ class Timed:
             await self.app(scope, receive, noted)
         finally:
             path = scope["path"] if scope["path"] in PATHS else "other"
-            self.metrics.requests.labels(path, status).inc()
-            self.metrics.seconds.labels(path).observe(time.perf_counter() - started)
+            requests, seconds = self._children.get((path, status)) or self._made(path, status)
+            requests.inc()
+            seconds.observe(time.perf_counter() - started)
+
+    def _made(self, path: str, status: int) -> tuple[Counter, Histogram]:
+        made = self.metrics.requests.labels(path, status), self.metrics.seconds.labels(path)
+        self._children[path, status] = made
+        return made
