@@ -14,21 +14,34 @@ _ALONE = {  # serialises concurrent first starts; the number is any constant
 }
 
 
-def connect(url: str) -> Engine:
-    """An engine whose tables exist. Safe when several processes start at once."""
+def connect(url: str, statement_s: float | None = None) -> Engine:
+    """An engine whose tables exist. Safe when several processes start at once.
+
+    `statement_s`: how long PostgreSQL may take for one statement; SQLite waits half a minute for a lock at most.
+    """
     import core.catalogue
     import core.decisions
     import core.online
     import core.predictions  # noqa: F401  (all four: their tables join METADATA)
 
-    patience = {"connect_timeout": 5} if make_url(url).get_backend_name() == "postgresql" else {}  # seconds
-    engine = create_engine(url, pool_pre_ping=True, connect_args=patience)
+    postgres = make_url(url).get_backend_name() == "postgresql"
+    engine = create_engine(url, pool_pre_ping=True, connect_args=_patience(url, statement_s) if postgres else {})
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, url)
     with engine.begin() as connection:
         connection.execute(text(_ALONE[engine.dialect.name]))
         METADATA.create_all(connection)
     return engine
+
+
+def _patience(url: str, statement_s: float | None) -> dict[str, Any]:
+    """A server that is gone without a word is noticed within seconds, not by the operating system's hours."""
+    found: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5}
+    found |= {"keepalives_count": 3, "tcp_user_timeout": 25_000}  # ms; the others are seconds
+    if statement_s is not None:
+        options = make_url(url).query.get("options", "")
+        found["options"] = f"{options} -c statement_timeout={round(statement_s * 1000)}".strip()
+    return found
 
 
 def _prepare_sqlite(engine: Engine, url: str) -> None:

@@ -2,10 +2,7 @@
 
 import logging
 import threading
-from datetime import date
-from typing import Any
 
-from pydantic_core import from_json
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -15,7 +12,7 @@ from serving.store import STORE_ERRORS, Store
 
 log = logging.getLogger(__name__)
 IDLE_S, LONGEST_S = 0.2, 5.0
-BAD_RECORD = (DataError, IntegrityError, ValueError, KeyError)
+BAD_RECORD = (DataError, IntegrityError, ValueError, TypeError, LookupError, OverflowError)
 
 
 class Shipper(threading.Thread):
@@ -24,28 +21,39 @@ class Shipper(threading.Thread):
     def __init__(self, spool: Spool, store: Store) -> None:
         super().__init__(name="shipper", daemon=True)
         self._spool, self._store, self._stopping = spool, store, threading.Event()
+        self.store_error: str | None = None
 
     def run(self) -> None:
         wait_s = IDLE_S
         while not self._stopping.wait(wait_s):
-            wait_s = IDLE_S if self.ship_all() else min(2 * wait_s, LONGEST_S)
+            wait_s = IDLE_S if self._try() else min(2 * wait_s, LONGEST_S)
 
     def ship_all(self) -> bool:
         """Ship what is there; False when the store did not take it."""
         try:
             while piece := self._spool.read():
                 self._ship(self._store.engine(), piece)
+                self.store_error = None
             return True
         except STORE_ERRORS as error:
-            log.warning("the store takes no predictions, %d wait: %s", self._spool.pending_rows, _first_line(error))
+            self.store_error = _first_line(error)
+            log.warning("the store takes no predictions, %d wait: %s", self._spool.pending_rows, self.store_error)
             return False
 
     def stop(self) -> None:
-        """Stop, and ship the rest if the store takes it."""
+        """Stop, and ship the rest if the store takes it. A store that hangs is left alone: the spool is kept."""
         self._stopping.set()
         if self.is_alive():
             self.join(timeout=LONGEST_S)
-        self.ship_all()
+        if not self.is_alive():
+            self.ship_all()
+
+    def _try(self) -> bool:
+        try:
+            return self.ship_all()
+        except Exception:  # a bug here must not end the thread: nothing would ever be shipped again
+            log.exception("shipping failed; trying again")
+            return False
 
     def _ship(self, engine: Engine, piece: Piece) -> None:
         try:
@@ -57,15 +65,9 @@ class Shipper(threading.Thread):
 
     def _ship_one(self, engine: Engine, line: bytes) -> None:
         try:
-            predictions.add(engine, [_record(line)])
+            predictions.add_lines(engine, [line])
         except BAD_RECORD as error:
             self._spool.refuse(line, _first_line(error))
-
-
-def _record(line: bytes) -> dict[str, Any]:
-    record: dict[str, Any] = from_json(line)
-    record["day"] = date.fromisoformat(record["day"])
-    return record
 
 
 def _first_line(error: Exception) -> str:

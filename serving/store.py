@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.database import connect
 
 STORE_ERRORS = (SQLAlchemyError, OSError)
+STATEMENT_S = 30.0  # a store that takes longer is as good as down
 
 
 class Store:
@@ -19,7 +20,7 @@ class Store:
 
     def engine(self) -> Engine:
         with self._lock:
-            self._engine = self._engine or connect(self._url)
+            self._engine = self._engine or connect(self._url, STATEMENT_S)
             return self._engine
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The ground that a drill happens on: a folder, a stand-in registry, a tiny model, and servers that are gone afterwards."""
+"""The ground of one drill: a folder, a stand-in registry, a tiny model, and servers that are gone afterwards."""
 
 import random
 import tempfile

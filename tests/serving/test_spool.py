@@ -104,7 +104,7 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, store: Engine, monkeypa
     spool.append(line(0), 1)
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, content: write(file, content[:10]))
-    with pytest.raises(SpoolFull, match="disk is full"):
+    with pytest.raises(SpoolFull, match="No space left"):
         spool.append(line(1), 1)
     monkeypatch.undo()
     spool.append(line(2), 1)
