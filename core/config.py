@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     serving_key: str = Field("", repr=False, description="API key that our own clients send to the model server.")
     rate_per_s: float = Field(0.0, ge=0, description="Requests a second of one API key, or address. 0: no limit.")
     salt: str = Field("", repr=False, description="Secret that hides sensitive columns in the prediction log.")
+    spool_mb: int = Field(512, gt=0, description="How much the server keeps while the store is down, MiB.")
     poll_s: float = Field(1.0, gt=0, description="Seconds between the server's looks at registry and online store.")
 
     @property

@@ -12,6 +12,7 @@ from core import logs
 from core.config import Settings, settings
 from core.errors import LoopError
 from serving.app import create_app
+from serving.connections import connection
 from serving.keys import refuse_open
 
 DRAIN_S = 20  # for requests in flight when the process is told to stop
@@ -35,7 +36,8 @@ def main() -> None:
         host=arguments.host,
         port=arguments.port,
         loop="uvloop",
-        http="httptools",
+        http=connection(app.state.server),
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

@@ -34,7 +34,7 @@ def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | Non
     app.include_router(predicting(problem.spec))
     app.include_router(router)
     app.add_middleware(Door, server=server)  # the innermost layer; the last one added is the outermost
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, traffic=server.traffic, shed=server.metrics.shed)
     app.add_middleware(Guard, ring=ring, rate_per_s=settings.rate_per_s)
     app.add_middleware(Timed, metrics=server.metrics)
     app.add_exception_handler(replies.Refused, replies.on_refused)

@@ -22,16 +22,20 @@ class Gather:
     """`answer` takes rows of different callers, and returns for each its answer or the exception that is its own.
 
     When it raises Refused, that is about the server, and every caller is told. When it raises anything else, one of
-    the rows may be to blame: each is asked about alone, so that nobody pays for another's row.
+    the rows may be to blame: each is asked about alone, so that nobody pays for another's row. `shed` is told why
+    somebody was sent away.
     """
 
-    def __init__(self, answer: Answers, most: int = MOST, waiting: int = WAITING) -> None:
-        self._answer, self._most, self._limit = answer, most, waiting
+    def __init__(
+        self, answer: Answers, most: int = MOST, waiting: int = WAITING, shed: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._answer, self._most, self._limit, self._shed = answer, most, waiting, shed
         self._waiting: deque[tuple[Row, asyncio.Future[Any]]] = deque()
 
     async def ask(self, row: Row) -> Any:
         """The answer for this row. Raises what the answering raised, and Refused when too many wait already."""
         if len(self._waiting) >= self._limit:
+            self._shed("requests")
             raise unavailable("too many requests at once")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()

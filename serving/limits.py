@@ -1,44 +1,67 @@
 """A pure ASGI limit on the size of request bodies, with or without a Content-Length. Knows nothing of their content."""
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.replies import Errors, FieldError, json_reply
+from serving.replies import RETRY_AFTER_S, Errors, FieldError, json_reply
+from serving.traffic import SMALL, Held, NoRoom, Traffic
 
 MAX_BODY = 8 * 1024 * 1024  # bytes: ten thousand rows of some 800 bytes
 
 
-class BodyLimit:
-    """Reads a body before the application does; one that is too large gets 413 and the connection is closed."""
+class TooLarge(Exception):
+    """A body over the limit."""
 
-    def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
-        self.app, self.limit = app, limit
+
+class BodyLimit:
+    """Reads a body before the application does; one that is too large gets 413 and the connection is closed.
+
+    Bodies that are not small share what the traffic may hold; beyond that they get 503. `shed` is told of it.
+    """
+
+    def __init__(
+        self, app: ASGIApp, traffic: Traffic, shed: Callable[[str], None] = lambda _: None, limit: int = MAX_BODY
+    ) -> None:
+        self.app, self.limit, self._traffic, self._shed = app, limit, traffic, shed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        body = None if _announced(scope) > self.limit else await self._read(receive)
-        if body is None:
-            await self._refuse(scope, receive, send)
-        elif body[-1]["type"] == "http.request":  # else the caller has hung up
-            await self.app(scope, _replay(body, receive), send)
+        first = await receive()
+        if not first.get("more_body") and len(first.get("body", b"")) <= SMALL:
+            if first["type"] == "http.request":  # else the caller has hung up
+                await self.app(scope, _replay([first], receive), send)
+            return
+        try:
+            with self._traffic.holding() as held:
+                messages = await self._rest(first, _announced(scope), receive, held)
+                if messages[-1]["type"] == "http.request":
+                    await self.app(scope, _replay(messages, receive), send)
+        except TooLarge:
+            await _close(413, f"larger than {self.limit} bytes; send smaller batches")(scope, receive, send)
+        except NoRoom:
+            self._shed("bodies")
+            await _close(503, "too many large requests at once")(scope, receive, send)
 
-    async def _read(self, receive: Receive) -> list[Message] | None:
-        """The messages of the body, or None when it grows over the limit."""
-        messages, size = [await receive()], 0
-        while messages[-1]["type"] == "http.request":
-            size += len(messages[-1].get("body", b""))
-            if size > self.limit:
-                return None
-            if not messages[-1].get("more_body"):
-                break
+    async def _rest(self, first: Message, announced: int, receive: Receive, held: Held) -> list[Message]:
+        """The messages of the body. Raises TooLarge or NoRoom, as early as that is known."""
+        messages, size = [first], len(first.get("body", b""))
+        while True:
+            if max(size, announced) > self.limit:
+                raise TooLarge
+            held.grow_to(size if size > SMALL else 0)  # not what is announced: that costs a caller nothing
+            if messages[-1]["type"] != "http.request" or not messages[-1].get("more_body"):
+                return messages
             messages.append(await receive())
-        return messages
+            size += len(messages[-1].get("body", b""))
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        message = f"larger than {self.limit} bytes; send smaller batches"
-        content = Errors(errors=[FieldError(field="body", message=message)])
-        await json_reply(content.model_dump(), 413, {"connection": "close"})(scope, receive, send)
+
+def _close(status: int, message: str) -> ASGIApp:
+    content = Errors(errors=[FieldError(field="body" if status == 413 else "server", message=message)])
+    retry = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
+    return json_reply(content.model_dump(), status, {"connection": "close"} | retry)
 
 
 def _announced(scope: Scope) -> int:

@@ -1,5 +1,6 @@
 """What the server says when it does not answer: one error type, one body. No stack trace leaves the process."""
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import Request, Response
@@ -42,6 +43,15 @@ def unavailable(message: str) -> Refused:
 
 def json_reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(to_json(content, inf_nan_mode="null"), status, headers, "application/json")
+
+
+def raw_reply(status: int, field: str, message: str) -> bytes:
+    """A whole HTTP response, for a connection that ends before there is a request."""
+    body = to_json(_one(field, message))
+    head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "content-type: application/json", "connection: close"]
+    head += ["x-content-type-options: nosniff", f"content-length: {len(body)}"]
+    head += [f"retry-after: {RETRY_AFTER_S}"] if status == 503 else []
+    return "\r\n".join([*head, "", ""]).encode() + body
 
 
 def refusal(error: Refused) -> Response:

@@ -32,7 +32,9 @@ class Readiness(BaseModel):
     """Whether requests are answered, and what stands in the way of serving what is released."""
 
     ready: bool
-    reason: str | None = Field(description="Why it is not ready, or what it serves is not what is released.")
+    reason: str | None = Field(
+        description="Why it is not ready; or why it serves not what is released, or cannot ship."
+    )
     registry_reachable: bool
     pending_rows: int = Field(description="Predictions in the local spool that the store has not taken yet.")
 
@@ -104,12 +106,11 @@ async def healthz() -> Health:
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Does it answer?")
 async def readyz(request: Request) -> Response:
     server = _server(request)
-    follower = server.follower
-    ready = follower.state.champion is not None
+    ready = server.ready
     content = Readiness(
         ready=ready,
-        reason=follower.reason,
-        registry_reachable=follower.registry_error is None,
+        reason=server.reason,
+        registry_reachable=server.follower.registry_error is None,
         pending_rows=server.spool.pending_rows,
     )
     return json_reply(content.model_dump(), 200 if ready else 503)

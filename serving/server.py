@@ -24,6 +24,7 @@ from serving.spool import Spool, SpoolFull
 from serving.state import State
 from serving.store import Store
 from serving.telemetry import Metrics
+from serving.traffic import Traffic
 
 BATCH_THREADS, BATCHES_WAITING = 2, 16
 
@@ -39,15 +40,16 @@ class Server:
         mask = Mask(problem.spec, settings.salt)
         self.problem, home = problem, settings.home / "serving" / problem.spec.name
         self.store = Store(settings.store_url)
-        self.spool = Spool(home / "spool")
+        self.spool = Spool(home / "spool", settings.spool_mb * 1024 * 1024)
         self.shipper = Shipper(self.spool, self.store)
         cache = ModelCache(home / "models", problem.spec, reader)
         self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s)
-        self.metrics = Metrics(self.follower, self.spool)
+        self.traffic = Traffic()
+        self.metrics = Metrics(self.follower, self.spool, self.shipper, self.traffic)
         self.shadow = Shadow(problem.spec, self.spool, self.metrics)
         self.parser, self._predictor = RowParser(problem.spec), Predictor(problem, mask)
         self.pool = ThreadPoolExecutor(BATCH_THREADS, thread_name_prefix="batch")
-        self._gather = Gather(self._predict_each)
+        self._gather = Gather(self._predict_each, shed=self.metrics.shed)
         self._batches = threading.BoundedSemaphore(BATCHES_WAITING)
 
     def start(self) -> None:
@@ -85,11 +87,28 @@ class Server:
             raise _failed(0)
         return answered.answers[0].body() | explain.body(found)
 
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be answered."""
+        return self.follower.state.champion is not None and self.spool.trouble() is None
+
+    @property
+    def reason(self) -> str | None:
+        """What is not as it should be; it may be ready all the same."""
+        waiting = f"the store takes no predictions, {self.spool.pending_rows} wait" if self.store_is_down else None
+        return "; ".join(filter(None, (self.spool.trouble(), self.follower.reason, waiting))) or None
+
+    @property
+    def store_is_down(self) -> bool:
+        return self.shipper.store_error is not None
+
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """A place for one batch. Too many at once are refused, so that they cannot fill the memory."""
+        """A place for one batch. Too many at once, or answers not taken, are refused: they cannot fill the memory."""
+        if self.traffic.held > self.traffic.limit:
+            raise self._shed("answers", "too many answers wait to be taken")
         if not self._batches.acquire(blocking=False):
-            raise unavailable("too many batches at once")
+            raise self._shed("batches", "too many batches at once")
         try:
             yield
         finally:
@@ -121,12 +140,16 @@ class Server:
             raise unavailable(f"not ready: {self.follower.reason}")
         return state
 
+    def _shed(self, why: str, message: str) -> Refused:
+        self.metrics.shed(why)
+        return unavailable(message)
+
     def _log(self, answered: Answered) -> None:
         """Before anybody is answered."""
         try:
             self.spool.append(as_lines(answered.records), len(answered.records))
         except SpoolFull as error:
-            raise unavailable(str(error)) from error
+            raise self._shed("spool", str(error)) from error
         self.metrics.count(answered)
         self.shadow.offer(self.follower.state.shadow, answered)
 

@@ -11,9 +11,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.follower import Follower
 from serving.predictor import Answered
 from serving.records import Record
+from serving.shipper import Shipper
 from serving.spool import Spool
+from serving.traffic import Traffic
 
 PATHS = frozenset({"/predict", "/predict/batch", "/predict/image", "/healthz", "/readyz", "/metrics", "/release"})
+HUNG_UP = 499  # nginx's number for a caller that did not wait for its answer
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -23,9 +26,9 @@ Samples = dict[tuple[str, ...], float]  # label values -> number
 class Metrics:
     """What is counted as it happens."""
 
-    def __init__(self, follower: Follower, spool: Spool) -> None:
+    def __init__(self, follower: Follower, spool: Spool, shipper: Shipper, traffic: Traffic) -> None:
         self.registry = registry = CollectorRegistry()
-        registry.register(_Now(follower, spool))
+        registry.register(_Now(follower, spool, shipper, traffic))
         by = ["version", "role"]
         self.requests = Counter("serving_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.seconds = Histogram("serving_request_seconds", "Time.", ["path"], registry=registry, buckets=BUCKETS_S)
@@ -37,6 +40,7 @@ class Metrics:
         about = "Rows that the shadow had no time for."
         self.shadows_dropped = Counter("serving_shadow_dropped", about, ["version"], registry=registry)
         self.failures = Counter("serving_failures", "Rows that a model failed on.", by, registry=registry)
+        self._shed = Counter("serving_shed", "Requests and callers that were sent away.", ["why"], registry=registry)
         self.missing = Counter("serving_missing", "Numbers absent or stale.", ["feature"], registry=registry)
         self.unknown = Counter("serving_unknown", "Categories never seen in training.", ["feature"], registry=registry)
 
@@ -54,6 +58,9 @@ class Metrics:
 
     def dropped(self, version: str, rows: int) -> None:
         self.shadows_dropped.labels(version).inc(rows)
+
+    def shed(self, why: str) -> None:
+        self._shed.labels(why).inc()
 
     def _tried(self, records: list[Record]) -> None:
         _add(self.failures, [(r["model_version"], r["role"]) for r in records if r["error"]])
@@ -76,8 +83,8 @@ def _add(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:
 class _Now:
     """What is looked up when Prometheus asks."""
 
-    def __init__(self, follower: Follower, spool: Spool) -> None:
-        self._follower, self._spool = follower, spool
+    def __init__(self, follower: Follower, spool: Spool, shipper: Shipper, traffic: Traffic) -> None:
+        self._follower, self._spool, self._shipper, self._traffic = follower, spool, shipper, traffic
 
     def collect(self) -> Iterator[Metric]:
         state, spool = self._follower.state, self._spool
@@ -88,6 +95,11 @@ class _Now:
         yield _gauge("serving_registry_up", "1: the registry answers.", {(): not self._follower.registry_error})
         yield _gauge("serving_spool_rows", "Predictions not yet in the store.", {(): spool.pending_rows})
         yield _gauge("serving_spool_bytes", "The same in bytes.", {(): spool.pending_bytes})
+        yield _gauge("serving_spool_limit_bytes", "Beyond it requests get 503.", {(): spool.limit})
+        yield _gauge("serving_spool_full", "1: nothing can be kept, requests get 503.", {(): bool(spool.trouble())})
+        yield _gauge("serving_store_up", "1: the store takes what is shipped.", {(): not self._shipper.store_error})
+        yield _gauge("serving_connections", "Open connections.", {(): len(self._traffic.peers)})
+        yield _gauge("serving_held_bytes", "Large bodies, and answers not yet taken.", {(): self._traffic.held})
 
 
 def _gauge(name: str, text: str, samples: Samples, labels: Sequence[str] = ()) -> Metric:
@@ -108,7 +120,7 @@ class Timed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), HUNG_UP
 
         async def noted(message: Message) -> None:
             nonlocal status

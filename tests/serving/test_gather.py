@@ -145,7 +145,7 @@ def test_requests_of_one_moment_are_one_write_before_the_first_answer(
 def test_no_answer_leaves_when_the_log_takes_nothing(
     server: Server, spec: ProblemSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server.spool, "_limit", 10)
+    monkeypatch.setattr(server.spool, "limit", 10)
     answers = predicting(server, [example(spec)] * TOGETHER)
     assert [answer.status for answer in answers] == [503] * TOGETHER
     assert spooled(server) == []

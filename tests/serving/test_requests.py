@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 import httpx
@@ -179,7 +178,7 @@ def test_too_many_batches_at_once_are_sent_away(start: Start, row: dict[str, Any
 def test_a_prediction_that_cannot_be_logged_is_not_given(
     start: Start, row: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.server.Spool", partial(Spool, limit=10))
+    monkeypatch.setattr("serving.server.Spool", lambda folder, _limit: Spool(folder, limit=10))
     answer = start().post("/predict", row)
     assert "spool" in refused(answer, 503)["message"]
     assert answer.headers["retry-after"]
