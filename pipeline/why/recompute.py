@@ -105,11 +105,15 @@ def _lookups(engine: Engine, spec: ProblemSpec, derived: Columns, logged: Mappin
 
 
 def _logged(logged: Mapping[str, Any]) -> Values:
-    """What the log has, under the names that `_made` and `_answer` use."""
+    """What the log has, under the names that `_made` and `_answer` use.
+
+    A graph gives float32. The log has all digits of a score, but SQLite reads them wrong in the last places.
+    """
+    score = None if logged["score"] is None else float(np.float32(logged["score"]))
     return (
         {f"look-up {name} as of": at for name, at in logged["as_of"].items()}
         | {f"feature {name}": value for name, value in logged["features"].items()}
-        | {"score": logged["score"], "label": logged["label"]}
+        | {"score": score, "label": logged["label"]}
         | {f"output {i}": value for i, value in enumerate(logged["outputs"] or [])}
     )
 
