@@ -8,6 +8,8 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from core.errors import ModelRefused
 from core.releases import Release, ReleaseReader
 from core.runtime import OnnxModel, digest
@@ -60,6 +62,9 @@ class ModelCache:
             model = OnnxModel.load(folder, self._spec)
         except ModelRefused:
             raise
+        except ValidationError as error:  # its text would repeat rows of the training data
+            where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
+            raise ModelRefused(f"version {version} cannot be loaded: no valid {error.title} ({where})") from None
         except Exception as error:
             raise ModelRefused(f"version {version} cannot be loaded: {type(error).__name__}: {error}") from error
         _fits(self._spec, model)

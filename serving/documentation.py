@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from core.schema import ProblemSpec
-from serving.guard import OPEN_PATHS, scope_of
+from serving.admission import OPEN_PATHS, scope_of
 from serving.images import MAX_PIXELS, image_column
 from serving.schemas import batch_model, row_type
 

@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from core.schema import ProblemSpec
+from serving.admission import OPERATES
 from serving.answers import prediction_model, predictions_model
 from serving.explain import ABOUT, PARAMETER, explainable, explained_model, refuse_arrays
 from serving.images import image_column
@@ -106,10 +107,12 @@ async def healthz() -> Health:
 @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}}, summary="Does it answer?")
 async def readyz(request: Request) -> Response:
     server = _server(request)
-    ready = server.ready
+    ready, reason = server.ready, server.reason
+    if reason and not request.scope.get(OPERATES, True):
+        reason = "an API key that may operate is told the reason"
     content = Readiness(
         ready=ready,
-        reason=server.reason,
+        reason=reason,
         registry_reachable=server.follower.registry_error is None,
         pending_rows=server.spool.pending_rows,
     )

@@ -67,7 +67,13 @@ class Shipper(threading.Thread):
         try:
             predictions.add_lines(engine, [line])
         except BAD_RECORD as error:
-            self._spool.refuse(line, _first_line(error))
+            self._spool.refuse(line, _kind(error))
+
+
+def _kind(error: Exception) -> str:
+    """What kind of error; its text may repeat what the record holds."""
+    inner = getattr(error, "orig", None)
+    return type(error).__name__ + (f" ({type(inner).__name__})" if inner else "")
 
 
 def _first_line(error: Exception) -> str:

@@ -16,6 +16,7 @@ from serving.keys import KeyRing, is_loopback, refuse_open
 from serving.schemas import example
 from tests.serving.conftest import Launch, Start
 from tests.serving.process import ServerHere
+from tests.serving.registry import FakeRegistry
 
 PREDICT, OPERATE, BOTH, OLD = (new_key() for _ in range(4))
 OPEN, LOOKING = ("/healthz", "/readyz"), ("/release", "/metrics", "/docs", "/openapi.json", "/no/such/path")
@@ -160,3 +161,14 @@ def wait_until(is_so: Callable[[], bool], patience_s: float = 10) -> None:
     while not is_so():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def test_why_a_server_is_not_ready_is_told_to_operators_only(start: Start, path: Path, registry: FakeRegistry) -> None:
+    keys.change(path, lambda found: found.added("watcher", OPERATE, ["operate"]).added("caller", PREDICT, ["predict"]))
+    registry.release(None)
+    server = start(ready=False, keys=str(path))
+    wait_until(lambda: "no champion" in str(ask(server, "/readyz", OPERATE).json()["reason"]))
+    for key in (None, PREDICT):
+        answer = ask(server, "/readyz", key)
+        assert answer.status_code == 503
+        assert "may operate" in answer.json()["reason"]
