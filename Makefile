@@ -53,6 +53,10 @@ test-loops: $(READY)  ## the whole loop on tables that the template has never se
 drill-serving: $(READY)  ## kill, starve and flood real model servers: nothing that was acknowledged may be lost
 	@$(BIN)/python -m tests.drills
 
+.PHONY: bench-serving
+bench-serving: $(READY)  ## the model server beside `mlflow models serve` and an empty endpoint
+	@$(BIN)/python -m tests.bench.serving
+
 .PHONY: check
 check: $(READY)  ## lint, formatting, types, direction of the imports, docs
 	@$(BIN)/ruff check

@@ -3,12 +3,14 @@
 Whatever else is asked passes it by. FastAPI keeps the same route, for the documentation and for a query.
 """
 
+import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.replies import Refused, json_reply, refusal
+from serving.replies import Refused, refusal
 from serving.server import Server
 
 PATH = "/predict"
+_ENCODER = msgspec.json.Encoder()
 
 
 class Door:
@@ -22,10 +24,14 @@ class Door:
             await self.app(scope, receive, send)
             return
         try:
-            reply = json_reply(await self._server.predict_one(await _body(receive)))
+            answer = await self._server.predict_one(await _body(receive))
         except Refused as error:
-            reply = refusal(error)
-        await reply(scope, receive, send)
+            await refusal(error)(scope, receive, send)
+            return
+        body = _ENCODER.encode(answer)
+        headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive) -> bytes:

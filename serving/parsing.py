@@ -28,7 +28,10 @@ class RowParser:
         self._one, self._many = TypeAdapter(self.row), TypeAdapter(list[self.row])  # type: ignore[name-defined]
 
     def one(self, body: bytes) -> Row:
-        row: Row = self._checked(self._one, _object(body))
+        try:
+            row: Row = self._one.validate_json(body)
+        except ValidationError:  # the longer way knows what to say
+            row = self._checked(self._one, _object(body))
         return row
 
     def image(self, body: bytes, others: Mapping[str, str]) -> Row:
