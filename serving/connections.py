@@ -26,7 +26,7 @@ HEAD = 64 * 1024  # bytes of a request before its body
 TRAILERS = 200  # fields after the head and after a chunked body
 
 BUSY = raw_reply(503, "server", "too many connections")
-LATE = raw_reply(408, "body", f"the whole request must arrive within {READ_S:g} s")
+LATE = raw_reply(408, "body", "the request did not arrive in time")
 LARGE = raw_reply(431, "headers", f"larger than {HEAD} bytes")
 BROKEN = raw_reply(400, "body", "not valid HTTP")
 
@@ -36,7 +36,7 @@ class Connection(HttpToolsProtocol):
 
     traffic: Traffic
     shed: Callable[[str], None]
-    most = MOST
+    most, read_s, take_s = MOST, READ_S, TAKE_S
 
     _since: float | None = None  # when the request that is being read began
     _unsent_since: float | None = None
@@ -84,7 +84,7 @@ class Connection(HttpToolsProtocol):
         now = self.loop.time()
         self._timer = self.loop.call_later(LOOK_S, self._look)
         self._unsent_since = (self._unsent_since or now) if self.unsent() else None
-        if self._unsent_since is not None and now - self._unsent_since > TAKE_S:
+        if self._unsent_since is not None and now - self._unsent_since > self.take_s:
             self.shed("slow reader")
             self.transport.abort()
         elif self._since is None:
@@ -92,7 +92,7 @@ class Connection(HttpToolsProtocol):
                 self._since = now
         elif self.flow.read_paused:  # it is the server that does not read
             self._since = now
-        elif now - self._since > READ_S:
+        elif now - self._since > self.read_s:
             self._send_away("slow sender", LATE)
 
     @property

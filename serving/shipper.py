@@ -11,7 +11,8 @@ from serving.spool import Piece, Spool
 from serving.store import STORE_ERRORS, Store
 
 log = logging.getLogger(__name__)
-IDLE_S, LONGEST_S = 0.2, 5.0
+IDLE_S, LONGEST_S = 0.2, 2.0  # between two looks, and between two tries while the store is down
+STOPS_S = 5.0
 BAD_RECORD = (DataError, IntegrityError, ValueError, TypeError, LookupError, OverflowError)
 
 
@@ -44,7 +45,7 @@ class Shipper(threading.Thread):
         """Stop, and ship the rest if the store takes it. A store that hangs is left alone: the spool is kept."""
         self._stopping.set()
         if self.is_alive():
-            self.join(timeout=LONGEST_S)
+            self.join(timeout=STOPS_S)
         if not self.is_alive():
             self.ship_all()
 

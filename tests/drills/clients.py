@@ -1,7 +1,6 @@
 """Clients that ask without pause, single rows and batches, and write down what they were promised."""
 
 import http.client
-import itertools
 import json
 import random
 import threading
@@ -12,7 +11,6 @@ from typing import Any
 from tests.drills.ground import Ground
 
 PATIENCE_S = 30.0
-_events = itertools.count()  # no event id is ever used twice
 
 
 class Clients:
@@ -50,18 +48,15 @@ class Clients:
         connection.close()
 
     def _single(self, connection: http.client.HTTPConnection, _chance: random.Random) -> None:
-        answer = self._ask(connection, "/predict", self._row())
+        answer = self._ask(connection, "/predict", self._ground.fresh_row())
         if answer:
             self._ground.ledger.note([answer])
 
     def _batch(self, connection: http.client.HTTPConnection, chance: random.Random) -> None:
-        rows = [self._row() for _ in range(chance.randint(*self._rows))]
+        rows = [self._ground.fresh_row() for _ in range(chance.randint(*self._rows))]
         answer = self._ask(connection, "/predict/batch", {"rows": rows})
         if answer:
             self._ground.ledger.note(answer["predictions"])
-
-    def _row(self) -> dict[str, Any]:
-        return self._ground.row | {self._ground.spec.id: f"event {next(_events)}"}
 
     def _ask(self, connection: http.client.HTTPConnection, path: str, content: Any) -> Any:
         """The answer, or None when it was refused."""

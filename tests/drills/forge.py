@@ -28,12 +28,24 @@ def forge() -> ForkServerContext:
 
 
 class Forged(Asked):
-    """One server. Restart it by making another with the same settings and port."""
+    """One server. Restart it by making another with the same settings and port.
 
-    def __init__(self, context: ForkServerContext, settings: Mapping[str, str], log: Path, port: int = 0) -> None:
+    `patience_s` shortens how long it bears slow callers: a drill has no minute to wait.
+    """
+
+    def __init__(
+        self,
+        context: ForkServerContext,
+        settings: Mapping[str, str],
+        log: Path,
+        port: int = 0,
+        patience_s: float | None = None,
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process = context.Process(target=_serve, args=(dict(settings), self.port, str(log)), daemon=True)
+        self.process = context.Process(
+            target=_serve, args=(dict(settings), self.port, str(log), patience_s), daemon=True
+        )
         self.process.start()
         self.client = httpx.Client(base_url=self.url, timeout=30)
 
@@ -70,9 +82,12 @@ class Forged(Asked):
         self.client.close()
 
 
-def _serve(settings: dict[str, str], port: int, log: str) -> None:
+def _serve(settings: dict[str, str], port: int, log: str, patience_s: float | None) -> None:
     from serving.__main__ import main
+    from serving.connections import Connection
 
+    if patience_s is not None:
+        Connection.read_s = Connection.take_s = patience_s
     for name in [name for name in os.environ if name.startswith("LOOP_")]:
         del os.environ[name]
     os.environ.update(settings)

@@ -1,11 +1,13 @@
 """The ground of one drill: a folder, a stand-in registry, a tiny model, and servers that are gone afterwards."""
 
+import itertools
 import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Any
 
 import problems
 from core.schema import ProblemSpec
@@ -30,15 +32,21 @@ class Ground:
         self.registry.release("1")
         self.store_url, self.ledger, self._port = f"sqlite:///{folder / 'store' / 'loop.db'}", Ledger(), 0
         self._started: list[Forged] = []
+        self._events = itertools.count()
 
-    def server(self, ready: bool = True, **settings: str) -> Forged:
+    def server(self, ready: bool = True, patience_s: float | None = None, **settings: str) -> Forged:
         places = {"LOOP_HOME": str(self.folder / "home"), "LOOP_MLFLOW_URL": self.registry.url}
         more = {"LOOP_PROBLEM": PROBLEM, "LOOP_DATABASE_URL": self.store_url, "LOOP_POLL_S": "0.2"}
-        self._started.append(Forged(self._context, places | more | settings, self.folder / "serving.log", self._port))
+        log = self.folder / "serving.log"
+        self._started.append(Forged(self._context, places | more | settings, log, self._port, patience_s))
         self._port = self._started[-1].port
         if ready:
             self._started[-1].ready()
         return self._started[-1]
+
+    def fresh_row(self) -> dict[str, Any]:
+        """A row about an event that nobody asked about before."""
+        return self.row | {self.spec.id: f"event {next(self._events)}"}
 
     @property
     def log(self) -> str:
