@@ -18,7 +18,7 @@ CEILING_MB = 700.0
 CATCH_UP_S = 90.0
 
 
-def flood(ground: Ground, seconds: float = 8.0, singles: int = SINGLES, batches: int = BATCHES) -> Report:
+def flood(ground: Ground, seconds: float = 4.0, singles: int = SINGLES, batches: int = BATCHES) -> Report:
     """Hundreds of connections at once, many with batches of ten thousand rows."""
     server, wrong = ground.server(), list[str]()
     with Watched(server) as watched, Clients(ground, server.port, singles, batches, rows=(ROWS, ROWS)):
