@@ -103,7 +103,7 @@ def seen(spec: ProblemSpec, contract: Contract, logged: Mapping[str, Any], drift
         as_of = logged["as_of"].get(lookup) if source.startswith("look-up") else None
         notes = [
             *_noted(contract, logged["features"], name),
-            *([f"drifted, PSI {psi[name]:.2f}"] if name in psi else []),
+            *([f"drifted: PSI {psi[name]:.2f}"] if name in psi else []),
         ]
         return Seen(name, logged["features"].get(name), source, as_of, notes, name in names)
 
@@ -116,7 +116,7 @@ def _noted(contract: Contract, features: Mapping[str, Any], name: str) -> list[s
     if features[name] in (None, MISSING_CATEGORY):
         return ["missing"]
     known = contract.categories.get(name)
-    return ["unknown: not seen in training"] if known is not None and features[name] not in known else []
+    return ["unknown"] if known is not None and features[name] not in known else []
 
 
 def _origin(reader: ReleaseReader, version: str, folder: Path) -> Origin:

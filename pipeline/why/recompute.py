@@ -58,8 +58,8 @@ def replay(engine: Engine, reader: ReleaseReader, problem: Problem, logged: Mapp
     spec, before = problem.spec, _logged(logged)
     with tempfile.TemporaryDirectory() as folder:
         model = OnnxModel.load(reader.fetch(logged["model_version"], Path(folder)), spec)
-    if hashed := sorted(spec.unlogged):
-        answer = _answer(spec, model, _as_logged(model, logged, hashed))
+    if spec.sensitive:
+        answer = _answer(spec, model, _as_logged(spec, model, logged))
         before = {name: value for name, value in before.items() if name in answer}
         return Replay("features", len(answer), compared(before, answer, answer))
     inputs, made = _made(engine, problem, logged)
@@ -69,9 +69,7 @@ def replay(engine: Engine, reader: ReleaseReader, problem: Problem, logged: Mapp
 
 def compared(logged: Values, replayed: Values, answer: Container[str]) -> list[Difference]:
     """What differs. Numbers may by rounding: those of the answer as in a self-test, the others in proportion."""
-    pairs = {
-        name: (logged.get(name), replayed.get(name)) for name in [*logged, *(n for n in replayed if n not in logged)]
-    }
+    pairs = {name: (logged.get(name), replayed.get(name)) for name in logged | replayed}
     small = {name: 1.0 if name in answer else SMALL for name in pairs}
     return [_difference(name, *pair, small[name]) for name, pair in pairs.items() if pair[0] != pair[1]]
 
@@ -89,7 +87,8 @@ def _made(engine: Engine, problem: Problem, logged: Mapping[str, Any]) -> tuple[
     derived: Columns = problem.features.features(from_rows(spec, [_row(spec, logged["inputs"])]))
     joined, used = join(derived, derived["prediction_time"], spec.lookups, _lookups(engine, spec, derived, logged))
     inputs = model_inputs(spec, joined)
-    single = {name: column for name, column in (inputs | statistics(spec, joined)).items() if column.ndim == 1}
+    whole = inputs | statistics(spec, joined)
+    single = {name: column for name, column in whole.items() if column.ndim == 1 and name not in spec.unlogged}
     times = {f"look-up {name} as of": _iso(at[0]) for name, at in used.items()}
     return inputs, times | {f"feature {name}": _plain(column[0]) for name, column in single.items()}
 
@@ -118,13 +117,14 @@ def _logged(logged: Mapping[str, Any]) -> Values:
     )
 
 
-def _as_logged(model: OnnxModel, logged: Mapping[str, Any], hashed: list[str]) -> Columns:
+def _as_logged(spec: ProblemSpec, model: OnnxModel, logged: Mapping[str, Any]) -> Columns:
     """The model's inputs as they were logged, for a problem whose log holds hashes of some columns."""
     kinds, features = model.contract.features, logged["features"]
     if lacking := [name for name in kinds if name not in features]:
+        hashed = ", ".join(sorted(spec.sensitive))
         raise DataError(
-            f"prediction {logged['id']} cannot be replayed: only hashes of {', '.join(hashed)} are logged, since they "
-            f"are sensitive, and of the model's features not {', '.join(lacking)}"
+            f"prediction {logged['id']} cannot be replayed: only hashes of {hashed} are logged, since they are "
+            f"sensitive, and of the model's features not {', '.join(lacking)}"
         )
     types = {name: object if kind == "category" else np.float32 for name, kind in kinds.items()}
     return {name: np.array([features[name]], dtype) for name, dtype in types.items()}

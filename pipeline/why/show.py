@@ -86,6 +86,8 @@ def _outcome(logged: Mapping[str, Any], spec: ProblemSpec) -> str:
 
 
 def _sent(name: str, value: Any, spec: ProblemSpec) -> str:
+    if name in spec.sensitive:
+        return f"[dim]sensitive, logged as the hash[/dim] {str(value)[:SHOWN]} …"
     if isinstance(value, list):
         return f"{len(value)} numbers: {', '.join(f'{n:g}' for n in value[:LONGEST])} …"
     about = spec.columns.get(name) or spec.lookup_values.get(name)
@@ -93,12 +95,13 @@ def _sent(name: str, value: Any, spec: ProblemSpec) -> str:
 
 
 def _features(seen: Iterable[Seen]) -> Table:
-    table = _table("feature", "value", "from", "note")
+    table = _table("feature", "value", "from", "as of (UTC)", "note")
     for one in seen:
-        since = f" of {one.as_of.removesuffix(':00Z').replace('T', ' ')}" if one.as_of else ""
-        table.add_row(
-            escape(one.name), _text(one.value), one.source + since, f"[yellow]{', '.join(one.notes)}[/yellow]"
-        )
+        notes = f"[yellow]{', '.join(one.notes)}[/yellow]"
+        source = one.source.removeprefix("look-up ")
+        table.add_row(escape(one.name), _text(one.value), source, _short(one.as_of), notes)
+    for column in table.columns[:4]:
+        column.no_wrap = True
     return table
 
 

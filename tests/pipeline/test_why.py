@@ -20,6 +20,7 @@ from core.errors import DataError, ModelRefused
 from core.predictions import PREDICTIONS
 from core.registry import Registry
 from core.releases import BUNDLE, ReleaseReader
+from core.schema import ProblemSpec
 from pipeline.cli import app
 from pipeline.features import holdout_rows, holdout_start, training_rows
 from pipeline.train import train
@@ -29,8 +30,9 @@ from tests.serving import toys
 from tests.serving.models import bundle
 from tests.serving.process import ServerHere
 from tests.serving.toys import Toy
-from tests.toy import AS_OF, frame, spec
+from tests.toy import AS_OF, COLUMNS, frame, spec
 
+SALT = "a long and secret salt"
 NAMES = (f"why-{number}" for number in itertools.count())
 RAIN_AT = 1364770800  # 2013-03-31T23:00:00Z, an hour before the example's time
 HELD = {"name": "days", "held": True, "says": "7 holdout days, 5 needed"}
@@ -80,8 +82,8 @@ class World:
         self.engine.dispose()
 
 
-def world(problem: Toy, folder: Path, mlflow_url: str, made: Path) -> World:
-    """`made`: the bundle. The server is there once it knows the rain."""
+def world(problem: Toy, folder: Path, mlflow_url: str, made: Path, **settings: Any) -> World:
+    """`made`: the bundle; `settings`: of the server, which is there once it knows the rain."""
     registry = Registry(mlflow_url, problem.spec.name)
     run = registry.lifecycle_run("the first night", {})
     tags = {"candidate": "logistic", "as_of": str(AS_OF), "data_version": "d" * 32, "revision": "r" * 40}
@@ -92,7 +94,7 @@ def world(problem: Toy, folder: Path, mlflow_url: str, made: Path) -> World:
     rain = {"key": "w", "available_at": RAIN_AT, "values": {"rain": 0.1}}
     if problem.spec.lookups:
         online.write(engine, problem.spec.name, "weather", [rain])
-    server = ServerHere(folder / "home", mlflow_url, problem)
+    server = ServerHere(folder / "home", mlflow_url, problem, **settings)
     server.ready()
     return World(problem, folder / "home", mlflow_url, registry, server, engine)
 
@@ -141,7 +143,7 @@ def test_one_id_leads_to_everything_that_is_known(toy: World, asked: str) -> Non
     assert (by_name["rain"].value, by_name["rain"].source) == (pytest.approx(0.1), "look-up weather")
     assert by_name["rain"].as_of == "2013-03-31T23:00:00Z"
     assert (by_name["size"].value, by_name["size"].source, by_name["size"].notes) == (1, "sent", [])
-    assert by_name["who"].notes == ["unknown: not seen in training"]
+    assert by_name["who"].notes == ["unknown"]
     origin = found.origin
     assert (origin.version, origin.run) == ("1", toy.registry.run_of("1"))
     assert (origin.candidate, origin.lifecycle) == ("logistic", "the first night")
@@ -174,7 +176,7 @@ def test_the_drift_is_what_was_known_when_it_was_answered(toy: World, asked: str
     found = toy.why(asked)
     assert found.drift
     assert (found.drift["as_of"], found.drift["reasons"]) == (date(2013, 4, 2), ["reason 2"])
-    assert {one.name: one.notes for one in found.seen}["size"] == ["drifted, PSI 0.31"]
+    assert {one.name: one.notes for one in found.seen}["size"] == ["drifted: PSI 0.31"]
 
 
 def test_an_outcome_is_told_once_it_is_known(toy: World) -> None:
@@ -210,10 +212,10 @@ def test_it_fits_a_terminal(toy: World, asked: str, width: int, capsys: pytest.C
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= width
     whole = " ".join(printed.split())
-    for words in ("look-up weather 2013-03-31 23:00", "2013-04-01 to 2013-04-17, 4,250 labelled events", "r" * 40):
+    for words in ("weather 2013-03-31 23:00", "2013-04-01 to 2013-04-17, 4,250 labelled events", "r" * 40):
         assert words in whole
     assert "no champion yet" in whole
-    assert "unknown: not seen in training" in whole
+    assert "unknown" in whole
 
 
 # replay ---------------------------------------------------------------------------------------------------------------
@@ -330,6 +332,48 @@ def test_an_image_its_embedding_and_the_time_of_arrival_are_replayed(mlflow_url:
     assert found.prediction["features"]["embedding_0"] == pytest.approx(sum([0.1, 7, 255, 3.3, 1e-3, 0]) / 6, rel=1e-6)
     assert found.prediction["inputs"]["at"]
     assert "6 numbers: 0.1, 7, 255, 3.3, 0.001, 0" in printed(found, problem)
+
+
+def hiding(**columns: dict[str, Any]) -> Toy:
+    """The binary toy with sensitive columns."""
+    return named(Toy(spec(**{name: column | {"sensitive": True} for name, column in columns.items()})))
+
+
+def test_a_prediction_whose_sensitive_column_feeds_no_model_is_replayed_from_its_features(
+    mlflow_url: str, tmp_path: Path
+) -> None:
+    problem = hiding(phone={"type": "string", "description": "of the caller", "example": "1"})
+    made = world(problem, tmp_path, mlflow_url, trained(problem, tmp_path / "bundle"), salt=SALT)
+    (id,) = made.ask(example(problem.spec) | {"phone": "0171 4711"})
+    found, replayed = made.why(id), made.replay(id)
+    made.close()
+    assert (replayed.basis, replayed.differences) == ("features", [])
+    page = printed(found, problem)
+    assert "sensitive, logged as the hash" in page
+    assert "4711" not in page
+
+
+def test_a_prediction_whose_model_reads_what_is_sensitive_says_why_it_cannot_be_replayed(
+    mlflow_url: str, tmp_path: Path
+) -> None:
+    problem = hiding(kind=COLUMNS["kind"])
+    made = world(problem, tmp_path, mlflow_url, trained(problem, tmp_path / "bundle"), salt=SALT)
+    (id,) = made.ask(example(problem.spec))
+    found = made.why(id)
+    with pytest.raises(DataError, match=r"only hashes of kind are logged.* of the model's features not kind"):
+        made.replay(id)
+    made.close()
+    assert {one.name: one.notes for one in found.seen}["kind"] == ["not logged"]
+
+
+def test_a_feature_that_is_not_logged_is_not_missed(mlflow_url: str, tmp_path: Path) -> None:
+    plain = spec().model_dump()
+    hidden = {"features": plain["features"] | {"rain": {"kind": "number", "sensitive": True}}}
+    problem = named(Toy(ProblemSpec.model_validate(plain | hidden)))
+    made = world(problem, tmp_path, mlflow_url, trained(problem, tmp_path / "bundle"))
+    replayed = made.replay(*made.ask(example(problem.spec)))
+    made.close()
+    assert (replayed.basis, replayed.differences) == ("inputs", [])
 
 
 # the command ----------------------------------------------------------------------------------------------------------
