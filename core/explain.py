@@ -13,6 +13,7 @@ from core.runtime import OnnxModel
 from core.shapley import shares
 
 PAIRS = 25  # of orders: docs/performance.md has what more of them cost and gain
+MOST = 4096  # rows of the graph: hundreds of features get fewer orders
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Explanation:
     baseline: float  # the typical row's
 
 
-def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int = PAIRS) -> Explanation:
-    """`row`: a model's inputs, shape (1,) each, and what it predicts for them, shape (1,) or (1, k).
+def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int | None = None) -> Explanation:
+    """`row`: a model's inputs, shape (1,) each, and what it predicts for them, shape (1,) or (1, k); `pairs` of orders:
+    by default as many as are quick.
 
     Raises ModelRefused when the contract has no background, or the graph fails between it and the row.
     """
@@ -43,8 +45,13 @@ def explain(model: OnnxModel, row: Columns, prediction: np.ndarray, pairs: int =
         found = _predicted(model, mixed)
         return found if chosen is None else found[:, chosen]
 
-    found = shares(worth, len(moved), pairs)
+    found = shares(worth, len(moved), pairs or quick(len(moved)))
     return Explanation(dict.fromkeys(kinds, 0.0) | dict(zip(moved, found.values.tolist(), strict=True)), found.baseline)
+
+
+def quick(players: int) -> int:
+    """Pairs of orders for so many features."""
+    return max(1, min(PAIRS, MOST // max(1, 2 * players)))
 
 
 def _predicted(model: OnnxModel, mixed: Columns) -> np.ndarray:

@@ -75,13 +75,20 @@ def why(engine: Engine, reader: ReleaseReader, spec: ProblemSpec, spool: Path, i
 def find(engine: Engine, spec: ProblemSpec, spool: Path, id: str) -> Document:
     """The log's row. `spool`: the folder of a server on this machine, which may have it and not have shipped it yet."""
     logged = predictions.find(engine, id)
-    if logged is None and any(id.encode() in path.read_bytes() for path in spool.glob("*.jsonl")):
+    if logged is None and any(_holds(path, id) for path in spool.glob("*.jsonl")):
         raise DataError(f"prediction {id} is in the server's spool and not in the store yet; ask again in some seconds")
     if logged is None:
         raise DataError(f"the store has no prediction {id}; an answer's prediction_id is meant")
     if logged["problem"] != spec.name:
         raise DataError(f"prediction {id} is of problem {logged['problem']}; set LOOP_PROBLEM={logged['problem']}")
     return logged
+
+
+def _holds(segment: Path, id: str) -> bool:
+    try:
+        return f'"{id}"'.encode() in segment.read_bytes()
+    except FileNotFoundError:  # shipped and thrown away meanwhile
+        return False
 
 
 def drift_at(engine: Engine, problem: str, moment: float) -> Document | None:

@@ -49,9 +49,7 @@ def main() -> None:
         rows = training_rows(frame, holdout_start(problem.spec, AS_OF))
         for name in problem.spec.candidates:
             train(problem.spec, name, rows, held_out, Path(folder, name))
-        print(
-            "| model | pairs of orders | rows of the graph | error, 99th percentile | ms, p50 |\n|---|---|---|---|---|"
-        )
+        print("| model | pairs of orders | rows | error, p99 | ms, p50 |\n|---|---|---|---|---|")
         sample = _rows(problem.spec, held_out.sample(ROWS, random_state=1))
         for name in problem.spec.candidates:
             print(*_errors(name, OnnxModel.load(Path(folder, name), problem.spec), sample), sep="\n")

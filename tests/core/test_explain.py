@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from core.columns import Columns
 from core.errors import ModelRefused
-from core.explain import explain
+from core.explain import explain, quick
 from core.runtime import Contract, OnnxModel, open_session
 from core.task import Regression
 
@@ -91,3 +91,8 @@ def test_a_graph_that_fails_between_the_rows_is_refused() -> None:
     assert np.isfinite(model.predict(row())).all()
     with pytest.raises(ModelRefused, match="no finite number between"):
         explain(model, row(x1=100, x9=50), np.array([0.0]))
+
+
+@pytest.mark.parametrize(("features", "pairs"), [(1, 25), (24, 25), (100, 20), (500, 4), (5000, 1)])
+def test_many_features_get_fewer_orders_so_that_an_explanation_stays_quick(features: int, pairs: int) -> None:
+    assert quick(features) == pairs
