@@ -6,19 +6,22 @@ pandas. Where the rows are kept is core.online's business.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from core.columns import Columns
+from core.columns import FEW, Columns, as_text, distinct
 from core.schema import LookupSpec, ProblemSpec
 
 NEVER = np.datetime64("NaT", "s")
+GRID_CELLS = 4_000_000  # keys x moments of a look-up, 4 bytes each
 _SEPARATOR = "\x1f"
+Codes = dict[str, tuple[np.ndarray, np.ndarray]]  # of a key column: see core.columns.distinct
 
 
 def joined_key(columns: Mapping[str, np.ndarray], keys: Sequence[str]) -> np.ndarray:
     """One string a row, shape (n,), from one or several key columns."""
-    parts = [np.asarray(columns[name]).astype(str) for name in keys]
+    parts = [as_text(np.asarray(columns[name])) for name in keys]
     out = parts[0]
     for part in parts[1:]:
         out = np.char.add(np.char.add(out, _SEPARATOR), part)
@@ -57,18 +60,67 @@ class Lookup:
         Returns the values (NaN where there is none) and the available_at that was used (NaT where there is none),
         each of shape (n,).
         """
-        if not len(self.rank):
-            empty = np.full(len(key), np.nan, np.float32)
-            return dict.fromkeys(self.values, empty), np.full(len(key), NEVER)
-        at = np.asarray(at, "datetime64[s]")
+        return self._found(self._code(key), at)
+
+    def asof_each(self, key: np.ndarray, which: np.ndarray, at: np.ndarray) -> tuple[Columns, np.ndarray]:
+        """The same for many rows of few keys: row i has key[which[i]]."""
+        return self._found(self._code(key)[which], at)
+
+    def _code(self, key: np.ndarray) -> np.ndarray:
+        """Index of each key; -1 of an unknown one."""
+        if not len(self.keys):
+            return np.full(len(key), -1)
         code = np.searchsorted(self.keys, key).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[code] == key, code, -1)
+
+    def _found(self, code: np.ndarray, at: np.ndarray) -> tuple[Columns, np.ndarray]:
+        at = np.asarray(at, "datetime64[s]")
+        if not len(self.rank):
+            return dict.fromkeys(self.values, np.full(len(code), np.nan, np.float32)), np.full(len(code), NEVER)
+        row = self._searched(code, at) if len(code) < FEW or self._grid is None else self._gridded(code, at)
+        used = self._times[row]
+        fresh = at - used <= self.tolerance  # false where there is none
+        if not fresh.all():
+            row = np.where(fresh, row, -1)
+            used = self._times[row]
+        return {name: column[row] for name, column in self._padded.items()}, used
+
+    def _searched(self, code: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Row of each key and moment, -1 where there is none: a binary search among all rows."""
         offset = (at.astype(np.int64) - self.start).clip(-1, self.span - 1)
         row = np.searchsorted(self.rank, code * self.span + offset, side="right") - 1
-        safe = row.clip(min=0)
-        found = (self.keys[code] == key) & (offset >= 0) & (row >= 0) & (self.rank[safe] // self.span == code)
-        found &= at - self.available_at[safe] <= self.tolerance
-        used = np.where(found, self.available_at[safe], NEVER)
-        return {name: np.where(found, column[safe], np.float32(np.nan)) for name, column in self.values.items()}, used
+        there = (code >= 0) & (offset >= 0) & (row >= 0) & (self.rank[row.clip(min=0)] // self.span == code)
+        return np.where(there, row, -1)
+
+    def _gridded(self, code: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The same: a binary search among the moments at which any row became available, then a table."""
+        assert self._grid is not None
+        moments, rows = self._grid
+        slot = np.searchsorted(moments, at.astype(np.int64), side="right")
+        found: np.ndarray = rows.ravel()[code * rows.shape[1] + slot]  # an unknown key is the last row of the table
+        return found
+
+    @cached_property
+    def _grid(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Moments, sorted, shape (m,), and by key and moments passed the newest row, shape (k + 1, m + 1).
+
+        None for a look-up whose table would be too large.
+        """
+        moments, slot = np.unique(self.available_at.astype(np.int64), return_inverse=True)
+        if (len(self.keys) + 1) * (len(moments) + 1) > GRID_CELLS:
+            return None
+        rows = np.full((len(self.keys) + 1, len(moments) + 1), -1, np.int32)
+        np.maximum.at(rows, (self.rank // self.span, slot + 1), np.arange(len(slot), dtype=np.int32))
+        return moments, np.maximum.accumulate(rows, axis=1)
+
+    @cached_property
+    def _times(self) -> np.ndarray:
+        """available_at, and at the end, which is row -1, NaT."""
+        return np.append(self.available_at, NEVER)
+
+    @cached_property
+    def _padded(self) -> Columns:
+        return {name: np.append(column, np.float32(np.nan)) for name, column in self.values.items()}
 
 
 def join(
@@ -78,13 +130,28 @@ def join(
 
     Returns the columns with the values added, and for each look-up the available_at used, shape (n,).
     """
-    out, used = dict(columns), {}
+    out, used, codes = dict(columns), {}, Codes()
     for name, spec in specs.items():
-        found, used[name] = lookups[name].asof(joined_key(columns, spec.keys), at)
+        if len(at) < FEW:
+            found, used[name] = lookups[name].asof(joined_key(columns, spec.keys), at)
+        else:
+            found, used[name] = lookups[name].asof_each(*_few_keys(columns, spec.keys, codes), at)
         for value, column in found.items():
             sent = columns.get(value)
             out[value] = column if sent is None else np.where(np.isnan(sent), column, sent).astype(np.float32)
     return out, used
+
+
+def _few_keys(columns: Columns, keys: Sequence[str], codes: Codes) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct joined keys, shape (k,), and which of them each row has, shape (n,). `codes` are kept."""
+    for name in keys:
+        if name not in codes:
+            codes[name] = distinct(np.asarray(columns[name]))
+    where, which = codes[keys[0]]
+    for name in keys[1:]:
+        further, more = codes[name]
+        where, which = distinct(which.astype(np.int64) * len(further) + more)
+    return joined_key({name: np.asarray(columns[name])[where] for name in keys}, keys), which
 
 
 def model_inputs(spec: ProblemSpec, columns: Columns) -> Columns:

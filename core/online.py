@@ -54,6 +54,21 @@ def then(
     return {name: _lookup(spec, rows[name]) for name, spec in specs.items()}
 
 
+def between(
+    engine: Engine, problem: str, specs: Mapping[str, LookupSpec], first: int, last: int, upto: int
+) -> dict[str, Lookup]:
+    """Every look-up in memory, as far as moments of first..last (seconds since 1970, UTC) may ask for it. Rows whose
+    id is above `upto` are not seen."""
+    found, at = {}, ROWS.c.available_at
+    with engine.connect() as connection:
+        for name, spec in specs.items():
+            mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name) & (ROWS.c.id <= upto)
+            query = select(ROWS.c.key, at, ROWS.c["values"])
+            span = at.between(first - int(spec.tolerance_h * 3600), last)
+            found[name] = _lookup(spec, connection.execute(query.where(mine, span)).all())
+    return found
+
+
 def _rows(connection: Any, problem: str, name: str, key: str, at: int | None) -> list[Any]:
     mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name) & (ROWS.c.key == key)
     query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at == at)

@@ -130,8 +130,9 @@ def write_bundle(folder: Path, graph: bytes, contract: Contract, task: Task, exa
 
 
 def _tensor(values: np.ndarray, kind: Kind) -> np.ndarray:
-    wanted: Any = object if kind == "category" else np.float32
-    return values.astype(wanted).reshape(len(values), -1)
+    if kind != "category":
+        return values.astype(np.float32, copy=False).reshape(len(values), -1)
+    return (values if values.dtype.kind == "U" else values.astype(object)).reshape(len(values), -1)
 
 
 def _plain(values: np.ndarray) -> list[Any]:

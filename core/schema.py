@@ -14,6 +14,8 @@ from core.config import Frozen
 TaskName = Literal["binary", "multiclass", "regression"]
 Kind = Literal["number", "category", "array"]
 MISSING_CATEGORY = "__NA__"
+LARGEST = 1e12  # of a number that problem.yaml sets no bound for: finite as float32 and after scaling, too
+LONGEST = 200  # letters of a text
 METRICS: dict[TaskName, tuple[str, ...]] = {
     "binary": ("log_loss", "brier", "roc_auc", "pr_auc", "accuracy", "f1"),
     "multiclass": ("log_loss", "accuracy", "macro_f1", "top_2_accuracy"),

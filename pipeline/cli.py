@@ -13,6 +13,7 @@ from core.errors import LoopError
 from pipeline.commands import data, keys, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
+from pipeline.commands.score import score
 from pipeline.commands.why import why
 
 STACK, PROBLEM, RELEASE = "The loop on this machine", "Your own problem", "What is released"
@@ -54,7 +55,7 @@ def prepare() -> None:
 
 ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, why, stack.down]
 YOUR_OWN: list[Callable[..., None]] = [problem.init, problem.use]
-RELEASED: list[Callable[..., None]] = [release.history, release.promote, release.rollback]
+RELEASED: list[Callable[..., None]] = [score, release.history, release.promote, release.rollback]
 for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):
     for command in commands:
         app.command(rich_help_panel=panel)(command)

@@ -10,12 +10,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from core.schema import Column, ProblemSpec, Value
+from core.schema import LARGEST, LONGEST, Column, ProblemSpec, Value
 from serving.arrays import array_type
 
 MAX_ROWS = 10_000
-LARGEST = 1e12  # of a number that problem.yaml sets no bound for: finite as float32 and after scaling, too
-TEXT = StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]*$")
+TEXT = StringConstraints(min_length=1, max_length=LONGEST, pattern=r"^[^\x00-\x1f]*$")
 
 
 def row_type(spec: ProblemSpec) -> Any:

@@ -5,7 +5,7 @@ Look-up values (weather, rates, load) are not made here: core.lookups joins them
 
 import numpy as np
 
-from core.columns import Columns, offset_name
+from core.columns import Columns, as_text, offset_name
 
 LEAD = np.timedelta64(60, "m")  # a prediction is made this long before the scheduled departure
 MINUTES_PER_DAY = 24 * 60
@@ -29,12 +29,12 @@ def features(columns: Columns) -> Columns:
 
 def hour_of_day(minute: np.ndarray) -> np.ndarray:
     """Key: minutes of the day, an integer, to the hour as text, such as "7"."""
-    return (minute // 60).astype(np.int64).astype(str)
+    return as_text((minute // 60).astype(np.int64))
 
 
 def hour_of_year(time: np.ndarray) -> np.ndarray:
     """Key: datetime64 to its hour as text, such as "2013-04-01T11"."""
-    return time.astype("datetime64[h]").astype(str)
+    return as_text(time.astype("datetime64[h]"))
 
 
 def _local(columns: Columns, name: str) -> np.ndarray:
