@@ -46,20 +46,23 @@ class Seen:
 
 @dataclass(frozen=True)
 class Demo:
-    stack: Stack
+    """Plays days on servers that run. `alive` is called between looks and may raise (Stack.check)."""
+
     problem: Problem
     engine: Engine
     airflow: AirflowApi
+    serving_url: str
     say: Say
+    alive: Callable[[], None] = lambda: None
 
-    def play(self, first: date, days: int) -> Seen:
+    def play(self, first: date, days: int, run: str | None = None) -> Seen:
         """The first life cycle as of `first`, then that many days of traffic, each followed by its night.
 
-        Without a first champion there is nothing to play.
+        With `run`, that life cycle has been started already. Without a first champion there is nothing to play.
         """
         seen = Seen()
         self.say(f"[bold]{first}[/bold] first life cycle")
-        self._finish(LIFECYCLE, self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), seen)
+        self._finish(LIFECYCLE, run or self.airflow.trigger(LIFECYCLE, {"as_of": str(first)}), seen)
         self._note_release(seen)
         if not seen.served:
             return seen
@@ -94,7 +97,7 @@ class Demo:
         return run
 
     def _day(self, day: date, seen: Seen) -> None:
-        traffic = replay(self.engine, self.problem, self.stack.urls["serving"], day)
+        traffic = replay(self.engine, self.problem, self.serving_url, day)
         seen.traffic[day] = traffic
         failed = f", [red]{len(traffic.failures)} failed[/red]" if traffic.failures else ""
         self.say(f"[bold]{day}[/bold] day: {traffic.requests} requests, {traffic.rows} rows answered{failed}")
@@ -119,7 +122,7 @@ class Demo:
             states = {task.name: task.state for task in tasks}
             if states.get("release") in ("success", "skipped", "failed", "upstream_failed"):
                 return
-            self.stack.check()
+            self.alive()
             time.sleep(0.5)
         raise StackError(f"{run.run_id} did not reach its canary in {timeout_s:.0f} s")
 
@@ -132,10 +135,10 @@ class Demo:
     def _finish(self, dag: str, run_id: str, seen: Seen | None = None) -> None:
         """Wait for a run to end well, telling its tasks when `seen` is given."""
         tell = (lambda task: self._tell(run_id, task, seen)) if seen else None
-        self.airflow.wait(dag, run_id, on_change=tell, alive=self.stack.check)
+        self.airflow.wait(dag, run_id, on_change=tell, alive=self.alive)
 
     def _note_release(self, seen: Seen) -> None:
-        now = LocalTarget(self.stack.urls["serving"]).status()
+        now = LocalTarget(self.serving_url).status()
         if now is not None and now.champion and (not seen.served or seen.served[-1] != now):
             seen.served.append(now)
             canary = f", version {now.canary} answers {now.percent:g} %" if now.canary else ""

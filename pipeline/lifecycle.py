@@ -4,6 +4,7 @@ What is then released, and how, is pipeline.release's.
 """
 
 import logging
+import shutil
 import subprocess
 import tempfile
 from datetime import date
@@ -63,10 +64,10 @@ def judge(job: Job, locks: Locks, version: str) -> dict[str, Any]:
 
 
 def revision() -> str:
-    """The code revision: as set, or git's, marked when the checkout has uncommitted changes."""
+    """The code revision: as set, or git's, marked when the checkout has uncommitted changes; "unknown" without git."""
     given = settings().revision
-    if given:
-        return given
+    if given or shutil.which("git") is None:
+        return given or "unknown"
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
 

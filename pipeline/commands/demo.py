@@ -39,7 +39,7 @@ def demo() -> None:
         try:
             player, seen = _play(stack, problem, started)
             registry = Registry(stack.urls["mlflow"], problem.spec.name)
-            report = _report(player, registry, time.monotonic() - started, memory.peak_bytes)
+            report = _report(stack.home, player, registry, time.monotonic() - started, memory.peak_bytes)
             lacking = driver.missing(seen, player.decisions(), registry.history(), problem.spec.demo)
         finally:
             out.print("Stopping what was started")
@@ -53,7 +53,9 @@ def _play(stack: "Stack", problem: "Problem", started: float) -> "tuple[Demo, Se
     with stack.airflow() as airflow:
         for dag in (driver.LIFECYCLE, driver.MONITOR):
             airflow.unpause(dag)
-        player = driver.Demo(stack, problem, driver.open_engine(stack), airflow, _say(started))
+        player = driver.Demo(
+            problem, driver.open_engine(stack), airflow, stack.urls["serving"], say(started), stack.check
+        )
         return player, player.play(problem.spec.demo.first_day, problem.spec.demo.days)
 
 
@@ -75,7 +77,7 @@ def _settings() -> "Settings":
     return settings().model_copy(update=own)
 
 
-def _report(player: "Demo", registry: "Registry", seconds: float, peak_bytes: int) -> "Path":
+def _report(home: "Path", player: "Demo", registry: "Registry", seconds: float, peak_bytes: int) -> "Path":
     """Print the timeline and write the page, both from what the platform itself recorded."""
     from pipeline.report import candidates, page, timeline
 
@@ -85,7 +87,7 @@ def _report(player: "Demo", registry: "Registry", seconds: float, peak_bytes: in
     out.print()
     out.print(timeline.table(timeline.timeline(player.engine, spec), spec))
     facts = {"Duration": f"{seconds / 60:.1f} min", "Peak memory": f"{peak_bytes / 2**30:.2f} GB"}
-    return page.write(player.stack.home / "report.html", player.engine, registry, spec, facts)
+    return page.write(home / "report.html", player.engine, registry, spec, facts)
 
 
 def _conclude(seen: "Seen", lacking: list[str], report: "Path", seconds: float, peak_bytes: int) -> None:
@@ -103,8 +105,8 @@ def _healthy(name: str, seconds: float) -> None:
     out.print(f"  {name} is healthy after {seconds:.0f} s")
 
 
-def _say(started: float) -> Any:
-    def say(text: str) -> None:
+def say(started: float) -> Any:
+    def with_seconds(text: str) -> None:
         out.print(f"[dim]{time.monotonic() - started:5.0f} s[/dim]  {text}", soft_wrap=True)
 
-    return say
+    return with_seconds

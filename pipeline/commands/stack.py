@@ -9,7 +9,7 @@ from pipeline.commands.console import out
 if TYPE_CHECKING:
     from pipeline.stack.stack import Stack
 
-LIFECYCLE, MONITOR = "lifecycle", "monitor"
+LIFECYCLE, MONITOR, FIRST = "lifecycle", "monitor", "first"
 
 
 def up() -> None:
@@ -61,11 +61,10 @@ def _switch_on(stack: "Stack") -> None:
 
     champion = ReleaseReader(stack.urls["mlflow"], load().spec.name).release().champion
     with stack.airflow() as airflow:
-        for dag in (LIFECYCLE, MONITOR):
+        for dag in (LIFECYCLE, MONITOR, FIRST):
             airflow.unpause(dag)
         if champion is None and not airflow.runs(LIFECYCLE):
-            airflow.trigger(LIFECYCLE)
-            out.print("The first life cycle has started; it takes a few minutes. `loop status` shows when it is done.")
+            out.print("The first life cycle starts now; it takes a few minutes. `loop status` shows when it is done.")
 
 
 def _show(stack: "Stack") -> None:

@@ -1,0 +1,83 @@
+"""Generates every password and key at the first start, and gives each service a volume with its own and no other.
+
+`python -m pipeline.containers.secrets` is the first step of `docker compose up`. What was generated stays: a later start
+adds only what a newer version needs. With a NAME it prints that one and does nothing else.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.stack import credentials
+
+FOLDER = Path("/secrets")  # one volume below it for each service, and `keep`, which no service mounts
+KEEP = "keep/secrets.json"
+ROLES = ("airflow", "mlflow", "loop")  # of PostgreSQL: each owns the database of its name
+SUPERUSER = "postgres"
+SHARED = ("postgres/", "observability/")  # read under the user ids of images that are not ours: the volume is the guard
+WEAK = 0o444
+
+
+def main(folder: Path = FOLDER) -> None:
+    known = read_or_create(folder)
+    for name, text in files(known).items():
+        credentials.write_private(folder / name, text)
+        if name.startswith(SHARED):
+            (folder / name).chmod(WEAK)
+
+
+def read_or_create(folder: Path) -> dict[str, str]:
+    """Every secret by its name."""
+    path = folder / KEEP
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    known = generate() | kept
+    if known != kept:
+        credentials.write_private(path, json.dumps(known, indent=1))
+    return known
+
+
+def generate() -> dict[str, str]:
+    passwords = {password_of(role): secrets.token_urlsafe(24) for role in (SUPERUSER, *ROLES)}
+    return credentials.generate() | passwords | {"GRAFANA_PASSWORD": secrets.token_urlsafe(15)}
+
+
+def files(known: Mapping[str, str]) -> dict[str, str]:
+    """The file of each service, by path below the folder."""
+    loop = {"LOOP_DATABASE_URL": database_url("loop", known)}
+    airflow = {name: value for name, value in known.items() if name.startswith("AIRFLOW_")}
+    airflow |= {f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{kind}": database_url("airflow", known) for kind in ("", "_ASYNC")}
+    return {
+        "postgres/password": known[password_of(SUPERUSER)],
+        "postgres/roles.json": json.dumps({role: known[password_of(role)] for role in ROLES}),
+        "mlflow/env": lines({"MLFLOW_BACKEND_STORE_URI": database_url("mlflow", known)}),
+        "airflow/env": lines(airflow | loop),
+        "airflow/passwords.json": json.dumps({credentials.USER: known[credentials.PASSWORD]}),
+        "serving/env": lines(loop),
+        "observability/grafana": known["GRAFANA_PASSWORD"],
+    }
+
+
+def password_of(role: str) -> str:
+    return f"{role.upper()}_DATABASE_PASSWORD"
+
+
+def database_url(role: str, known: Mapping[str, str], host: str = "postgres") -> str:
+    return f"postgresql+psycopg://{role}:{known[password_of(role)]}@{host}:5432/{role}"
+
+
+def lines(variables: Mapping[str, str]) -> str:
+    """As a shell reads them: no value that is generated holds a quote or a space."""
+    return "".join(f"{name}='{value}'\n" for name, value in variables.items())
+
+
+def show(name: str, folder: Path = FOLDER) -> None:
+    known = read_or_create(folder)
+    if name not in known:
+        sys.exit(f"there is no secret {name}; there are {', '.join(sorted(known))}")
+    print(known[name])
+
+
+if __name__ == "__main__":
+    show(sys.argv[1]) if sys.argv[1:] else main()
