@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     serving_port: int | None = Field(None, description="Port of the model server. Default: 8000, or a free one.")
     nightly_monitor: str = Field("15 4 * * *", description="When the night is judged: cron, the problem's time zone.")
     nightly: str = Field("45 4 * * *", description="When the life cycle runs: likewise; both after the cut-off.")
-    first_day: date | None = Field(None, description="Day of the first life cycle, which starts by itself. Default: today.")
+    first_day: date | None = Field(None, description="Day of the first life cycle, if not today: it starts by itself.")
     revision: str = Field("", description="Code revision to record. Default: what git says of this checkout.")
     keys: str = Field("", description="File of the model server's API keys. Default: keys.json in home.")
     serving_key: str = Field("", repr=False, description="API key that our own clients send to the model server.")

@@ -1,4 +1,4 @@
-"""`python -m pipeline.containers.databases`: each role with its password and its own database. Repeating it changes nothing.
+"""`python -m pipeline.containers.databases`: roles, each with a database of its own. It may be repeated.
 
 A role reaches no other role's database. Tables are made by those who use them.
 """
@@ -6,6 +6,7 @@ A role reaches no other role's database. Tables are made by those who use them.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -34,7 +35,7 @@ def create(server: "psycopg.Connection[tuple[object, ...]]", roles: Mapping[str,
         server.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
 
 
-def _exists(server: "psycopg.Connection[tuple[object, ...]]", question: "sql.LiteralString", name: str) -> bool:
+def _exists(server: "psycopg.Connection[tuple[object, ...]]", question: LiteralString, name: str) -> bool:
     return server.execute(question, [name]).fetchone() is not None
 
 

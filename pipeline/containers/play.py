@@ -1,4 +1,4 @@
-"""`python -m pipeline.containers.play`: the demo's days on the compose stack, from its first life cycle's day on.
+"""`python -m pipeline.containers.play [DAYS]`: days of traffic, from the day of the first life cycle on.
 
 It drives the servers from outside, as `loop demo` does, and stops nothing. Days that the monitor has judged already are
 not played again, so a second start goes on where the first one ended.
@@ -26,14 +26,18 @@ PATIENCE_S = 120.0
 
 def main() -> None:
     try:
-        play(AirflowApi(AIRFLOW_URL, credentials.USER, os.environ[credentials.PASSWORD]))
+        days = int(sys.argv[1]) if sys.argv[1:] else None
+        play(AirflowApi(AIRFLOW_URL, credentials.USER, os.environ[credentials.PASSWORD]), days)
     except LoopError as error:
         complaints.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
-def play(airflow: AirflowApi) -> None:
-    """Wait for the first life cycle, which Airflow starts by itself, then play. Raises StackError where it failed."""
+def play(airflow: AirflowApi, days: int | None = None) -> None:
+    """Wait for the first life cycle, which Airflow starts by itself, then play. Raises StackError where it failed.
+
+    Without `days` as many as the problem's demo has.
+    """
     given, problem = settings(), load()
     engine = database.connect(given.store_url)
     run = first_run(airflow)
@@ -41,7 +45,8 @@ def play(airflow: AirflowApi) -> None:
     airflow.wait(LIFECYCLE, run)
     judged = decisions.history(engine, problem.spec.name)
     first = judged[-1]["as_of"] if judged else date.fromisoformat(airflow.result(LIFECYCLE, run, "ingest")["as_of"])
-    seen = demo.play(first, problem.spec.demo.days if problem.spec.demo else DAYS, run)
+    span = problem.spec.demo.days if problem.spec.demo else DAYS
+    seen = demo.play(first, days or span, run)
     if not seen.served:
         raise StackError("there is no first champion; Airflow's page of the run says why")
     if seen.failures:
@@ -53,7 +58,9 @@ def first_run(airflow: AirflowApi) -> str:
     deadline = time.monotonic() + PATIENCE_S
     while not (runs := airflow.runs(LIFECYCLE)):
         if time.monotonic() > deadline:
-            raise StackError(f"Airflow has started no life cycle in {PATIENCE_S:.0f} s; is the DAG `first` switched on?")
+            raise StackError(
+                f"Airflow has started no life cycle in {PATIENCE_S:.0f} s; its page of the DAG `first` says why"
+            )
         time.sleep(1)
     return runs[-1].run_id
 

@@ -1,7 +1,7 @@
 """Generates every password and key at the first start, and gives each service a volume with its own and no other.
 
-`python -m pipeline.containers.secrets` is the first step of `docker compose up`. What was generated stays: a later start
-adds only what a newer version needs. With a NAME it prints that one and does nothing else.
+`python -m pipeline.containers.secrets` is the first step of `docker compose up`. What was generated stays: a later
+start adds only what a newer version needs. With a NAME it prints that one and does nothing else.
 """
 
 import json
@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from core import keys
+from core.private import write_private
 from pipeline.stack import credentials
 
 FOLDER = Path("/secrets")  # one volume below it for each service, and `keep`, which no service mounts
@@ -18,14 +20,18 @@ ROLES = ("airflow", "mlflow", "loop")  # of PostgreSQL: each owns the database o
 SUPERUSER = "postgres"
 SHARED = ("postgres/", "observability/")  # read under the user ids of images that are not ours: the volume is the guard
 WEAK = 0o444
+KEYS = "serving/keys.json"  # of the model server: what is added to it later stays
+WATCHER, WATCHERS_KEY = "prometheus", "PROMETHEUS_KEY"
+GRAFANA = "GRAFANA_PASSWORD"
 
 
 def main(folder: Path = FOLDER) -> None:
     known = read_or_create(folder)
     for name, text in files(known).items():
-        credentials.write_private(folder / name, text)
+        write_private(folder / name, text)
         if name.startswith(SHARED):
             (folder / name).chmod(WEAK)
+    keys.change(folder / KEYS, lambda found: admitted(found, known))
 
 
 def read_or_create(folder: Path) -> dict[str, str]:
@@ -34,19 +40,25 @@ def read_or_create(folder: Path) -> dict[str, str]:
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     known = generate() | kept
     if known != kept:
-        credentials.write_private(path, json.dumps(known, indent=1))
+        write_private(path, json.dumps(known, indent=1))
     return known
 
 
 def generate() -> dict[str, str]:
     passwords = {password_of(role): secrets.token_urlsafe(24) for role in (SUPERUSER, *ROLES)}
-    return credentials.generate() | passwords | {"GRAFANA_PASSWORD": secrets.token_urlsafe(15)}
+    return credentials.generate() | passwords | {WATCHERS_KEY: keys.new_key(), GRAFANA: secrets.token_urlsafe(15)}
+
+
+def admitted(found: keys.Keys, known: Mapping[str, str]) -> keys.Keys:
+    """With the keys of Airflow's tasks and of Prometheus: a server that other containers reach is never open."""
+    ours = found.admitted(credentials.STACK, known[credentials.SERVING_KEY])
+    return ours.admitted(WATCHER, known[WATCHERS_KEY], ["operate"])
 
 
 def files(known: Mapping[str, str]) -> dict[str, str]:
     """The file of each service, by path below the folder."""
     loop = {"LOOP_DATABASE_URL": database_url("loop", known)}
-    airflow = {name: value for name, value in known.items() if name.startswith("AIRFLOW_")}
+    airflow = {name: known[name] for name in known if name.startswith("AIRFLOW_") or name == credentials.SERVING_KEY}
     airflow |= {f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{kind}": database_url("airflow", known) for kind in ("", "_ASYNC")}
     return {
         "postgres/password": known[password_of(SUPERUSER)],
@@ -54,8 +66,9 @@ def files(known: Mapping[str, str]) -> dict[str, str]:
         "mlflow/env": lines({"MLFLOW_BACKEND_STORE_URI": database_url("mlflow", known)}),
         "airflow/env": lines(airflow | loop),
         "airflow/passwords.json": json.dumps({credentials.USER: known[credentials.PASSWORD]}),
-        "serving/env": lines(loop),
-        "observability/grafana": known["GRAFANA_PASSWORD"],
+        "serving/env": lines(loop | {credentials.SALT: known[credentials.SALT]}),
+        "observability/grafana": known[GRAFANA],
+        "observability/key": known[WATCHERS_KEY],
     }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from core import keys
 from pipeline.containers import databases, secrets
 from tests.containers.test_files import SERVICES
 
@@ -33,6 +34,19 @@ def test_secrets_stay_and_a_newer_version_only_adds(made: Path) -> None:
     (made / secrets.KEEP).write_text('{"AIRFLOW_ADMIN_PASSWORD": "mine"}')
     secrets.main(made)
     assert "AIRFLOW_ADMIN_PASSWORD='mine'\n" in (made / "airflow/env").read_text()
+
+
+def test_the_model_servers_keys_are_admitted_and_those_added_later_stay(made: Path) -> None:
+    path = made / secrets.KEYS
+    keys.change(path, lambda found: found.added("me", keys.new_key(), ["predict"]))
+    secrets.main(made)
+    found, known = keys.read(path), secrets.read_or_create(made)
+    assert found is not None
+    assert {key.name: key.scopes for key in found.keys} == {
+        "stack": ("predict", "operate"), "prometheus": ("operate",), "me": ("predict",)
+    }  # fmt: skip
+    assert found.find(known["LOOP_SERVING_KEY"].encode()) == found.named("stack")[0]
+    assert f"LOOP_SERVING_KEY='{known['LOOP_SERVING_KEY']}'\n" in (made / "airflow/env").read_text()
 
 
 def test_two_stacks_share_no_secret(made: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

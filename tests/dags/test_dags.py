@@ -32,7 +32,7 @@ def upstream(tasks: dict[str, list[str]], name: str) -> set[str]:
 
 def test_the_dags_are_parsed_without_error_and_without_heavy_imports(played: Played) -> None:
     assert played.seen["errors"] == {}
-    assert set(played.seen["dags"]) == {"lifecycle", "monitor"}
+    assert set(played.seen["dags"]) == {"first", "lifecycle", "monitor"}
     assert played.seen["heavy"] == []
 
 
@@ -55,6 +55,12 @@ def test_the_life_cycle_runs_nightly_or_when_the_monitor_asks_one_at_a_time(play
     assert (monitor["assets"], monitor["cron"]) == ([], "15 4 * * *")
     for dag in (lifecycle, monitor):
         assert (dag["max_active_runs"], dag["catchup"], dag["retries"]) == (1, False, [2])
+
+
+def test_the_first_life_cycle_starts_once_and_only_without_a_champion(played: Played) -> None:
+    first = played.seen["dags"]["first"]
+    assert (first["cron"], first["assets"]) == ("@once", [])
+    assert first["tasks"] == {"without_champion": [], "start": ["without_champion"]}
 
 
 # the first life cycle -------------------------------------------------------------------------------------------------

@@ -1,0 +1,147 @@
+"""Plays the loop in containers once and breaks what it stands on; what happened is noted, the tests look at it.
+
+First day 2013-04-15, traffic of eight days; the night of the 23rd finds calibration off and asks for a retraining.
+"""
+
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from pipeline.airflow_api import AirflowApi
+from pipeline.demo import LIFECYCLE, TRIGGERED
+from tests.compose.load import Load, row
+from tests.compose.project import Project
+
+FIRST_DAY, DAYS_BEFORE = "2013-04-15", 7
+PATIENCE_S = 420.0
+BACK_S = 45.0  # within this a killed server answers again
+
+
+@dataclass
+class Seen:
+    """What was observed from outside. Times are seconds since the start of `up`, marks of time.monotonic."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    marks: dict[str, float] = field(default_factory=dict)
+    printed: str = ""
+    states: dict[str, str] = field(default_factory=dict)
+    attempts: dict[str, int] = field(default_factory=dict)
+    prometheus_up: str = ""
+
+
+class Story:
+    def __init__(self, project: Project) -> None:
+        self.project, self.seen = project, Seen()
+        self.seen.seconds["build"] = project.build()
+        self.started = time.monotonic()
+        self.airflow: AirflowApi
+        self.load: Load
+
+    def play(self) -> None:
+        self.seen.seconds["healthy"] = self.project.up()
+        self.airflow = self.project.airflow()
+        self.first_life_cycle()
+        key = self.project.add_key("load", "predict")
+        with Load(self.project.url("LOOP_SERVING_PORT"), key) as self.load:
+            self.traffic(DAYS_BEFORE)
+            self.restart_the_database()
+            self.drift_and_retraining()
+        self.wait("the spool is shipped", lambda: self.release().get("pending_rows") == 0)
+
+    def first_life_cycle(self) -> None:
+        """Airflow starts it by itself; the server takes what it made."""
+        self.wait("Airflow starts the first life cycle", lambda: self.airflow.runs(LIFECYCLE))
+        first = self.airflow.runs(LIFECYCLE)[-1]
+        self.seen.states["first"] = self.airflow.wait(LIFECYCLE, first.run_id, timeout_s=PATIENCE_S).state
+        url, headers = self.project.url("LOOP_SERVING_PORT"), {"authorization": f"Bearer {self.key}"}
+
+        def answers() -> bool:
+            return httpx.post(f"{url}/predict", json=row(0), headers=headers, trust_env=False).is_success
+
+        self.wait("the model answers", answers)
+        self.seen.seconds["first prediction"] = time.monotonic() - self.started
+        self.note_release()
+
+    def traffic(self, days: int) -> None:
+        """The demo's container plays days and their nights; it must end well."""
+        self.finish(self.project.start("demo", "python", "-m", "pipeline.containers.play", str(days)))
+
+    def restart_the_database(self) -> None:
+        self.seen.marks["database restarts"] = time.monotonic()
+        self.project.compose("restart", "postgres")
+        self.wait("Airflow is back", lambda: self.healthy("airflow-scheduler") and self.healthy("airflow-dags"))
+        self.seen.marks["database is back"] = time.monotonic()
+
+    def drift_and_retraining(self) -> None:
+        """One more day; its night asks for a retraining. The scheduler dies in training, the server in the canary."""
+        before = {run.run_id for run in self.airflow.runs(LIFECYCLE)}
+        play = self.project.start("demo", "python", "-m", "pipeline.containers.play", "1")
+        run_id = self.wait("Airflow retrains", lambda: self.new_run(before), play)
+        self.wait("training runs", lambda: self.state(run_id, "train") == "running", play)
+        self.project.kill("airflow-scheduler")
+        self.seen.marks["scheduler killed"] = time.monotonic()
+        self.seen.memory_mb = self.project.memory()
+        self.wait("the canary answers", lambda: self.release().get("canary"), play)
+        self.note_release()
+        self.seen.marks["server killed"] = time.monotonic()
+        self.project.kill("serving")
+        self.wait("the server is back", lambda: self.release().get("champion"), play)
+        self.seen.seconds["server back after"] = time.monotonic() - self.seen.marks["server killed"]
+        run = self.airflow.wait(LIFECYCLE, run_id, timeout_s=PATIENCE_S)
+        self.seen.states["second"] = run.state
+        self.seen.attempts = {task.label: task.attempt for task in self.airflow.tasks(LIFECYCLE, run_id)}
+        self.finish(play)
+        self.note_release()
+
+    # inside -------------------------------------------------------------------------------------------------------
+
+    @property
+    def key(self) -> str:
+        return self.project.secret("LOOP_SERVING_KEY") if not hasattr(self, "_key") else self._key
+
+    def release(self) -> dict[str, Any]:
+        self._key = self.key
+        return self.project.release(self._key)
+
+    def note_release(self) -> None:
+        self.seen.releases.append(self.release())
+
+    def new_run(self, before: set[str]) -> str | None:
+        new = [run.run_id for run in self.airflow.runs(LIFECYCLE) if run.run_id not in before]
+        return next((run_id for run_id in new if TRIGGERED in run_id), None)
+
+    def state(self, run_id: str, task: str) -> str:
+        """Of a task; of a mapped one, "running" if any runs."""
+        states = {each.state for each in self.airflow.tasks(LIFECYCLE, run_id) if each.name == task}
+        return "running" if "running" in states else ", ".join(sorted(states))
+
+    def healthy(self, service: str) -> bool:
+        return bool(self.project.containers()[service]["State"]["Health"]["Status"] == "healthy")
+
+    def finish(self, play: "subprocess.Popen[str]") -> None:
+        printed, _ = play.communicate(timeout=PATIENCE_S)
+        self.seen.printed += printed
+        assert play.returncode == 0, printed[-4000:]
+
+    def wait(self, what: str, asked: Any, play: "subprocess.Popen[str] | None" = None) -> Any:
+        """Ask until the answer is true; return it. What cannot be asked at the moment is asked again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not (found := self.ask(asked)):
+            assert time.monotonic() < deadline, f"not in {PATIENCE_S:.0f} s: {what}\n{self.seen}"
+            if play is not None and play.poll():
+                raise AssertionError(f"the traffic ended before: {what}\n{play.communicate()[0][-4000:]}")
+            time.sleep(1)
+        return found
+
+    def ask(self, asked: Any) -> Any:
+        from core.errors import StackError
+
+        try:
+            return asked()
+        except (StackError, httpx.HTTPError):
+            return None
