@@ -27,10 +27,12 @@ venv: $(READY)  ## make .venv only
 
 .PHONY: demo
 demo: $(READY)  ## run the whole life cycle on real data, then print what happened
+	@$(BIN)/loop doctor --quiet
 	@$(BIN)/loop demo
 
 .PHONY: up
 up: $(READY)  ## start Airflow, MLflow and the model server, and leave them running
+	@$(BIN)/loop doctor --quiet
 	@$(BIN)/loop up
 
 .PHONY: down
@@ -41,9 +43,31 @@ down: $(READY)  ## stop what `make up` started
 status: $(READY)  ## what runs, and where
 	@$(BIN)/loop status
 
+.PHONY: doctor
+doctor: $(READY)  ## what would stand in the way: ports, memory, disk, the Docker engine
+	@$(BIN)/loop doctor
+	@$(BIN)/loop doctor --containers
+
+.PHONY: compose
+compose: $(READY)  ## the same in containers: `docker compose up`, healthy, in the background (docs/containers.md)
+	@$(BIN)/loop doctor --containers --quiet
+	@LOOP_REVISION=$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null) \
+	    docker compose up --build --detach --wait
+	@echo "Airflow's user is admin; its password: docker compose run --rm setup secret AIRFLOW_ADMIN_PASSWORD"
+
+.PHONY: compose-down
+compose-down:  ## stop the containers; data, models and history stay (with them: docker compose down -v)
+	@docker compose --profile '*' down
+
+.PHONY: test-compose
+test-compose: $(READY)  ## the compose file and the images on a real Docker engine, some ten minutes
+	@$(BIN)/loop doctor --containers --quiet
+	@$(BIN)/pytest -q -m compose tests/compose
+
 .PHONY: test
 test: $(READY)  ## run the tests
 	@$(BIN)/pytest -q
+	@echo "The container tests did not run: they need a Docker engine and ten minutes; make test-compose runs them."
 
 .PHONY: test-loops
 test-loops: $(READY)  ## the whole loop on tables that the template has never seen, and on images

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -50,6 +50,14 @@ class Release:
     def loaded(self) -> "Release":
         """What a server makes of it: a challenger that only waits for its verdict is not there."""
         return Release(self.champion, self.tried, self.percent, self.in_shadow is not None)
+
+
+class Reader(Protocol):
+    """What a server follows: a registry (ReleaseReader), or one version for ever (core.pinned)."""
+
+    def release(self) -> Release: ...
+
+    def fetch(self, version: str, folder: Path, names: tuple[str, ...] = SERVING_FILES) -> Path: ...
 
 
 class ReleaseReader:

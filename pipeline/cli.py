@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from core.errors import LoopError
-from pipeline.commands import data, keys, problem, release, stack
+from pipeline.commands import data, image, keys, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
 from pipeline.commands.score import score
@@ -53,13 +53,14 @@ def prepare() -> None:
     adopt(settings().home)
 
 
-ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, why, stack.down]
+ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, why, stack.down, stack.doctor]
 YOUR_OWN: list[Callable[..., None]] = [problem.init, problem.use]
 RELEASED: list[Callable[..., None]] = [score, release.history, release.promote, release.rollback]
 for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
+app.add_typer(image.app, name="image", rich_help_panel=RELEASE)
 app.add_typer(keys.app, name="keys", rich_help_panel="Keys of the model server")
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -10,7 +11,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from core.config import Settings
-from core.releases import ReleaseReader
+from core.pinned import PinnedReader
+from core.releases import Reader, ReleaseReader
 from problems import Problem
 from serving import replies
 from serving.documentation import documented
@@ -23,11 +25,11 @@ from serving.server import Server
 from serving.telemetry import Timed
 
 
-def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | None = None) -> FastAPI:
+def create_app(problem: Problem, settings: Settings, reader: Reader | None = None) -> FastAPI:
     """The server of one problem. It serves what `reader` says is released."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported, with the first model
     ring = KeyRing(settings.keys_path)
-    server = Server(problem, settings, reader or ReleaseReader(settings.mlflow_url, problem.spec.name))
+    server = Server(problem, settings, reader or _reader(problem, settings))
     title, question = f"Closed Loop: {problem.spec.name}", problem.spec.question
     app = FastAPI(title=title, description=question, docs_url=None, redoc_url=None, lifespan=_lifespan)
     app.state.server = server
@@ -43,6 +45,12 @@ def create_app(problem: Problem, settings: Settings, reader: ReleaseReader | Non
     app.add_exception_handler(Exception, replies.on_bug)
     app.openapi = documented(app.openapi, problem.spec, ring.is_open)  # type: ignore[method-assign]
     return app
+
+
+def _reader(problem: Problem, settings: Settings) -> Reader:
+    if settings.model:
+        return PinnedReader(Path(settings.model))
+    return ReleaseReader(settings.mlflow_url, problem.spec.name)
 
 
 @asynccontextmanager

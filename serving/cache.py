@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from core.errors import ModelRefused
-from core.releases import Release, ReleaseReader
+from core.releases import Reader, Release
 from core.runtime import OnnxModel, digest
 from core.schema import ProblemSpec
 from serving.state import ServedModel, State
@@ -23,7 +23,7 @@ KEPT = 5  # versions on disk beside those that are served: a roll-back finds its
 class ModelCache:
     """A folder: VERSION/ for each version's files, and release.json for what was served last."""
 
-    def __init__(self, folder: Path, spec: ProblemSpec, reader: ReleaseReader) -> None:
+    def __init__(self, folder: Path, spec: ProblemSpec, reader: Reader) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._spec, self._reader = folder, spec, reader
         self._digests: dict[str, str] = {}  # of what was loaded, whatever happens to the files afterwards

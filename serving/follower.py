@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from core import online
 from core.errors import ModelRefused, RegistryError, RegistryUnavailable
-from core.releases import Release, ReleaseReader
+from core.releases import Reader, Release
 from core.schema import ProblemSpec
 from serving.cache import ModelCache
 from serving.state import ServedModel, State
@@ -48,9 +48,7 @@ class Refusals:
 class Follower(threading.Thread):
     """The only writer of `state`; any thread reads it."""
 
-    def __init__(
-        self, spec: ProblemSpec, reader: ReleaseReader, cache: ModelCache, store: Store, poll_s: float
-    ) -> None:
+    def __init__(self, spec: ProblemSpec, reader: Reader, cache: ModelCache, store: Store, poll_s: float) -> None:
         super().__init__(name="follower", daemon=True)
         self._spec, self._reader, self._cache, self._store, self._poll_s = spec, reader, cache, store, poll_s
         self._stopping = threading.Event()

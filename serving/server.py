@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from core.config import Settings
-from core.releases import ReleaseReader
+from core.releases import Reader
 from core.sensitive import Mask
 from problems import Problem
 from serving import explain
@@ -36,7 +36,7 @@ class ModelRaised(Exception):
 class Server:
     """One problem's server. Reads its folder when it is made; threads run between start and stop."""
 
-    def __init__(self, problem: Problem, settings: Settings, reader: ReleaseReader) -> None:
+    def __init__(self, problem: Problem, settings: Settings, reader: Reader) -> None:
         mask = Mask(problem.spec, settings.salt)
         self.problem, home = problem, settings.home / "serving" / problem.spec.name
         self.store = Store(settings.store_url)

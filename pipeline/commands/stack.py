@@ -1,7 +1,8 @@
 """The stack on this machine: start it, see where the loop stands, stop it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
 from pipeline.commands.console import out
@@ -52,6 +53,24 @@ def status() -> None:
     _show(stack)
     out.print()
     out.print(_loop_state(stack))
+
+
+def doctor(
+    containers: Annotated[bool, typer.Option(help="Look at what `docker compose up` needs.")] = False,
+    quiet: Annotated[bool, typer.Option(help="Say only what is wrong.")] = False,
+) -> None:
+    """What would stand in the way of starting: ports, memory, disk, the Docker engine. Then the exit code is 1."""
+    from core.config import settings
+    from pipeline import doctor
+
+    found = list(doctor.containers(settings()) if containers else doctor.laptop(settings()))
+    for check in found:
+        if check.advice:
+            out.print(f"[red]{check.what}: {check.found}; {check.advice}[/red]", soft_wrap=True)
+        elif not quiet:
+            out.print(f"{check.what}: {check.found}", soft_wrap=True)
+    if any(check.advice for check in found):
+        raise typer.Exit(1)
 
 
 def _switch_on(stack: "Stack") -> None:

@@ -1,14 +1,43 @@
 """Deploy targets: make what the registry says true somewhere, and wait until it is."""
 
-from core.config import settings
-from core.releases import ReleaseReader
+from core.config import Settings, settings
+from core.errors import ConfigError
+from core.releases import Release, ReleaseReader
 from pipeline.deploy.local import LocalTarget
+from pipeline.deploy.target import Target
 from problems import load
 
 
 def deploy() -> str | None:
-    """See the target serve exactly what the registry says. Returns the champion. Needs no MLflow client."""
+    """See every target serve what the registry says. Returns the champion. Needs no MLflow client."""
     given = settings()
-    release = ReleaseReader(given.mlflow_url, load().spec.name).release()
+    reader = ReleaseReader(given.mlflow_url, load().spec.name)
+    release = reader.release()
     LocalTarget(given.serving_url).apply(release)
+    if given.target == "docker" and release.champion:
+        image_target(given, reader, release.champion).apply(Release(release.champion, None))
     return release.champion
+
+
+def image_target(given: Settings, reader: ReleaseReader, version: str) -> Target:
+    """The docker target, with the image of this version made."""
+    from core.keys import Keys
+    from pipeline.deploy.docker import DockerTarget
+    from pipeline.engine import Engine
+    from pipeline.image import Baker
+    from pipeline.stack import credentials
+
+    engine = Engine()
+    baker = Baker(engine, reader, repository(given))
+    baker.build(version)
+    key = given.serving_key or credentials.serving_key(given.home)
+    if not key:
+        raise ConfigError("the docker target needs LOOP_SERVING_KEY, the key by which its server is asked")
+    keys = Keys().admitted(credentials.STACK, key).model_dump_json().encode()
+    places = {"LOOP_DATABASE_URL": given.database_url} if given.database_url.startswith("postgresql") else {}
+    name = f"{repository(given).replace('/', '-').replace(':', '-')}-champion"
+    return DockerTarget(engine, name, baker.name, given.image_port, keys, places)
+
+
+def repository(given: Settings) -> str:
+    return given.image or f"closed-loop/{load().spec.name}"
