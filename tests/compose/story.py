@@ -74,7 +74,8 @@ class Story:
     def restart_the_database(self) -> None:
         self.seen.marks["database restarts"] = time.monotonic()
         self.project.compose("restart", "postgres")
-        self.wait("Airflow is back", lambda: self.healthy("airflow-scheduler") and self.healthy("airflow-dags"))
+        self.wait("Airflow answers", lambda: self.airflow.runs(LIFECYCLE))
+        self.wait("its parts are back", lambda: self.healthy("airflow-scheduler") and self.healthy("airflow-dags"))
         self.seen.marks["database is back"] = time.monotonic()
 
     def drift_and_retraining(self) -> None:
