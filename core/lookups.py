@@ -157,6 +157,6 @@ def _few_keys(columns: Columns, keys: Sequence[str], codes: Codes) -> tuple[np.n
 def model_inputs(spec: ProblemSpec, columns: Columns) -> Columns:
     """The features in the order of problem.yaml: float32 numbers and strings, shape (n,) each; arrays (n, size)."""
     return {
-        name: columns[name].astype(object if feature.kind == "category" else np.float32)
+        name: columns[name].astype(object if feature.kind == "category" else np.float32, copy=False)
         for name, feature in spec.features.items()
     }

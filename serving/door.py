@@ -3,14 +3,12 @@
 Whatever else is asked passes it by. FastAPI keeps the same route, for the documentation and for a query.
 """
 
-import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.replies import Refused, refusal
+from serving.replies import JSON, Refused, refusal
 from serving.server import Server
 
 PATH = "/predict"
-_ENCODER = msgspec.json.Encoder()
 
 
 class Door:
@@ -28,7 +26,7 @@ class Door:
         except Refused as error:
             await refusal(error)(scope, receive, send)
             return
-        body = _ENCODER.encode(answer)
+        body = JSON.encode(answer)
         headers = [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})

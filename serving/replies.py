@@ -3,15 +3,16 @@
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
-from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from core.errors import LoopError
 
 RETRY_AFTER_S = 1
+JSON = msgspec.json.Encoder()  # NaN becomes null
 
 
 class FieldError(BaseModel):
@@ -42,12 +43,12 @@ def unavailable(message: str) -> Refused:
 
 
 def json_reply(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(to_json(content, inf_nan_mode="null"), status, headers, "application/json")
+    return Response(JSON.encode(content), status, headers, "application/json")
 
 
 def raw_reply(status: int, field: str, message: str) -> bytes:
     """A whole HTTP response, for a connection that ends before there is a request."""
-    body = to_json(_one(field, message))
+    body = JSON.encode(_one(field, message))
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "content-type: application/json", "connection: close"]
     head += ["x-content-type-options: nosniff", f"content-length: {len(body)}"]
     head += [f"retry-after: {RETRY_AFTER_S}"] if status == 503 else []
