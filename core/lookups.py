@@ -66,18 +66,22 @@ class Lookup:
         """The same for many rows of few keys: row i has key[which[i]]."""
         return self._found(self._code(key)[which], at)
 
+    def prepare(self) -> None:
+        """Make now what the first question would make, so that no request waits for it."""
+        _ = self._grid, self._times, self._padded
+
     def _code(self, key: np.ndarray) -> np.ndarray:
         """Index of each key; -1 of an unknown one."""
         if not len(self.keys):
             return np.full(len(key), -1)
-        code = np.searchsorted(self.keys, key).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[code] == key, code, -1)
+        code = self.keys.searchsorted(key)
+        return np.where(self.keys.take(code, mode="clip") == key, code, -1)
 
     def _found(self, code: np.ndarray, at: np.ndarray) -> tuple[Columns, np.ndarray]:
         at = np.asarray(at, "datetime64[s]")
         if not len(self.rank):
             return dict.fromkeys(self.values, np.full(len(code), np.nan, np.float32)), np.full(len(code), NEVER)
-        row = self._searched(code, at) if len(code) < FEW or self._grid is None else self._gridded(code, at)
+        row = self._searched(code, at) if self._grid is None else self._gridded(code, at)
         used = self._times[row]
         fresh = at - used <= self.tolerance  # false where there is none
         if not fresh.all():
@@ -96,7 +100,7 @@ class Lookup:
         """The same: a binary search among the moments at which any row became available, then a table."""
         assert self._grid is not None
         moments, rows = self._grid
-        slot = np.searchsorted(moments, at.astype(np.int64), side="right")
+        slot = moments.searchsorted(at.astype(np.int64), side="right")
         found: np.ndarray = rows.ravel()[code * rows.shape[1] + slot]  # an unknown key is the last row of the table
         return found
 

@@ -167,4 +167,6 @@ class Follower(threading.Thread):
         newest = online.newest(engine, self._spec.name)
         if newest != self.state.lookups_id:
             lookups = online.read(engine, self._spec.name, self._spec.lookups)
+            for lookup in lookups.values():
+                lookup.prepare()
             self.state = replace(self.state, lookups=lookups, lookups_id=newest)
