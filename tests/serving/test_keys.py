@@ -167,6 +167,7 @@ def test_why_a_server_is_not_ready_is_told_to_operators_only(start: Start, path:
     keys.change(path, lambda found: found.added("watcher", OPERATE, ["operate"]).added("caller", PREDICT, ["predict"]))
     registry.release(None)
     server = start(ready=False, keys=str(path))
+    server.wait("/healthz", status="ok")
     wait_until(lambda: "no champion" in str(ask(server, "/readyz", OPERATE).json()["reason"]))
     for key in (None, PREDICT):
         answer = ask(server, "/readyz", key)
