@@ -30,14 +30,13 @@ class Mask:
         """A request's row as it may be kept."""
         if not self.columns:
             return row
-        return {name: self.hidden(name, v) if name in self.columns else v for name, v in row.items()}
+        hidden = self.columns & {name for name, value in row.items() if value is not None}
+        return row | {name: self.hidden(name, row[name]) for name in hidden}
 
     def text(self, column: str, value: str) -> str:
         return self.hidden(column, value) if column in self.columns else value
 
-    def hidden(self, column: str, value: Any) -> str | None:
+    def hidden(self, column: str, value: Any) -> str:
         """64 hex digits. Equal values of two columns, or of two problems, have different ones."""
-        if value is None:
-            return None
         text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)
         return hmac.digest(self._salt, f"{self._problem}\x1f{column}\x1f{text}".encode(), "sha256").hex()

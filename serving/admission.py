@@ -13,7 +13,7 @@ from serving.rate import Buckets
 from serving.replies import Errors, FieldError
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-SAYS_WHERE, MOST_REMEMBERED = (b"host", b"origin", b"x-forwarded-for"), 1000
+MOST_REMEMBERED = 1000
 REALM = 'Bearer realm="closed-loop"'
 OPERATES = "closed_loop.may_operate"  # in the scope of an open path: whether its caller may see what operators see
 Headers = Mapping[bytes, bytes]
@@ -76,7 +76,7 @@ class Admission:
         """An open server answers this machine: not others, whether or not through a proxy here, and not the pages of
         other sites in a browser here.
         """
-        said = (_address(scope), *map(headers.get, SAYS_WHERE))
+        said = (_address(scope), headers.get(b"host"), headers.get(b"origin"), headers.get(b"x-forwarded-for"))
         if said in self._here:
             return
         if not _is_from_here(*said):
