@@ -5,10 +5,12 @@ import json
 import logging
 import re
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from core.keys import Keys, change, new_key
 from core.schema import ProblemSpec
@@ -166,6 +168,37 @@ def test_the_log_has_a_line_for_what_was_refused_and_nothing_that_was_sent(launc
     assert [line[2:] for line in lines[3:5]] == [("(another path)", "404"), ("/predict/batch", "422")]
 
 
+def test_a_flood_of_refusals_does_not_fill_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    guard = Guard(nothing_here, KeyRing(tmp_path / "keys.json"))
+
+    async def ask(n: int) -> None:
+        for _ in range(n):
+            await guard(dict(SCOPE), no_body, nowhere)
+
+    asyncio.run(ask(500))
+    time.sleep(0.1)
+    asyncio.run(ask(1))
+    said = [record.getMessage() for record in caplog.records if record.name == "serving.guard"]
+    assert 50 <= len(said) < 400
+    assert sum(int(n) for n in re.findall(r"\((\d+) before it not said\)", " ".join(said))) == 501 - len(said)
+
+
+SCOPE = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "client": ("127.0.0.1", 1)}
+
+
+async def nothing_here(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+
+
+async def no_body() -> Any:
+    raise AssertionError("the body is not read")
+
+
+async def nowhere(_message: Any) -> None:
+    """To nobody."""
+
+
 def raw(server: ServerProcess, text: str) -> bytes:
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         connection.sendall(text.encode())
@@ -200,14 +233,10 @@ def test_refusing_reads_no_body(tmp_path: Path) -> None:
     async def app(*_: Any) -> None:
         raise AssertionError("the application is not asked")
 
-    async def receive() -> Any:
-        raise AssertionError("the body is not read")
-
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "client": ("127.0.0.1", 1)}
-    asyncio.run(Guard(app, KeyRing(path))(scope, receive, send))
+    asyncio.run(Guard(app, KeyRing(path))(dict(SCOPE), no_body, send))
     assert sent[0]["status"] == 401
