@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from serving.replies import raw_reply
 from serving.server import Server
 from serving.traffic import Traffic
+from serving.writes import OneWrite
 
 MOST = 1000  # connections that are served
 BESIDE = 500  # more that are told to come back, and then closed
@@ -45,7 +46,7 @@ class Connection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # as far as it is used
         self.traffic.peers.add(self)
         self._since = self.loop.time()
         self._timer = self.loop.call_later(LOOK_S, self._look)
