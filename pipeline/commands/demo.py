@@ -60,7 +60,7 @@ def _play(stack: "Stack", problem: "Problem", started: float) -> "tuple[Demo, Se
 
 
 def _settings() -> "Settings":
-    """The demo's own folder, store and remote, whatever the environment says; no nightly run in the next hours."""
+    """The demo's own folder, store, keys and remote, whatever the environment says; no nightly run in the next hours."""
     from datetime import UTC, datetime, timedelta
 
     from core.config import ROOT, settings
@@ -71,6 +71,7 @@ def _settings() -> "Settings":
         "database_url": f"sqlite:///{home}/loop.db",
         "dvc_remote": str(home / "remote"),
         "reports": str(home / "reports"),
+        "keys": str(home / "keys.json"),
         "nightly": f"0 {hour} * * *",
         "nightly_monitor": f"30 {hour} * * *",
     }

@@ -50,6 +50,22 @@ def test_what_changed_decides(
     json.dumps(row["evidence"], allow_nan=False)
 
 
+@pytest.mark.parametrize("hidden", [["wind"], ["wind", "gust", "carrier"]])
+def test_what_is_sensitive_is_not_watched(
+    hidden: list[str], engine: Engine, champion: Champion, store: Store, tmp_path: Path
+) -> None:
+    features = {name: feature.model_dump() for name, feature in toy().features.items()}
+    spec = toy(features=features | {name: features[name] | {"sensitive": True} for name in hidden})
+    live, before = world(2800, seed=1, wind=3.0), world(2000, seed=0)
+    store(replace(live, inputs=live.inputs.drop(columns=hidden).assign(unknown=1.0)))  # as the server logs it
+    reference = before.scored(spec).drop(columns=hidden)  # as training writes it
+    decision = run(engine, Problem(spec), AS_OF, champion, reference, tmp_path)
+    assert decision.decision == "ignore"
+    (row,) = decisions.history(engine, "toy")
+    assert "wind" not in json.dumps(row["evidence"])
+    assert "wind" not in " ".join(row["reasons"])
+
+
 SIMULATED = [
     ("multiclass", {}, "ignore", "calibration is fine: accuracy - confidence is"),
     ("multiclass", {"bias": 0.15}, "retrain", "calibration is off: accuracy - confidence is -0."),
