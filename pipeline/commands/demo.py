@@ -60,7 +60,7 @@ def _play(stack: "Stack", problem: "Problem", started: float) -> "tuple[Demo, Se
 
 
 def _settings() -> "Settings":
-    """The demo's own folder, store, keys and remote, whatever the environment says; no nightly run in the next hours."""
+    """The demo's own folder, store, keys and remote, whatever the environment says; nothing nightly for hours."""
     from datetime import UTC, datetime, timedelta
 
     from core.config import ROOT, settings
