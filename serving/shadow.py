@@ -52,12 +52,15 @@ class Shadow(threading.Thread):
         super().__init__(name="shadow", daemon=True)
         self._spec, self._spool, self._metrics = spec, spool, metrics
         self._limit = max(1, WAITING_NUMBERS // sum(column.size for column in spec.columns.values()))
+        self._model: ServedModel | None = None
         self._jobs: deque[Job] = deque()
         self._waiting = 0  # rows
         self._lock, self._some, self._stopping = threading.Lock(), threading.Event(), threading.Event()
 
     def offer(self, model: ServedModel | None, answered: Answered) -> None:
-        """Score these rows some time later, or drop them. Without a model in shadow there is nothing to do."""
+        """Score these rows some time later, or drop them. What waits for another model is forgotten."""
+        if model is not self._model:
+            self._begin(model)
         if model is None:
             return
         rows = len(answered.common)
@@ -76,8 +79,8 @@ class Shadow(threading.Thread):
             self._some.wait()
             self._some.clear()
             self._stopping.wait(AFTER_S)
-            while self._jobs and not self._stopping.is_set():
-                self._work(self._next())
+            while not self._stopping.is_set() and (job := self._next()):
+                self._work(job)
 
     def stop(self) -> None:
         """What waits still is dropped."""
@@ -86,11 +89,18 @@ class Shadow(threading.Thread):
         if self.is_alive():
             self.join(timeout=10)
 
-    def _next(self) -> Job:
+    def _begin(self, model: ServedModel | None) -> None:
         with self._lock:
+            self._model, self._waiting = model, 0
+            self._jobs.clear()
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            if not self._jobs:
+                return None
             job = self._jobs.popleft()
             self._waiting -= len(job.common)
-        return job
+            return job
 
     def _work(self, job: Job) -> None:
         for piece in job.pieces():
