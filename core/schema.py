@@ -127,9 +127,13 @@ class Gate(Frozen):
 
 
 class Canary(Frozen):
+    """How a challenger is tried on live traffic: first in shadow, then on a share of the entities."""
+
+    shadow: bool = Field(True, description="Score it on what the champion answers, before it answers anything.")
     percent: float = Field(10.0, gt=0, le=100)
-    min_requests: int = Field(50, gt=0)
-    wait_min: float = Field(30.0, gt=0, description="Minutes after which the canary is judged on what it has.")
+    min_requests: int = Field(50, gt=0, description="Rows in shadow, then rows as canary, before it is judged.")
+    min_labels: int = Field(0, ge=0, description="Matured labels besides. 0: judged on those that there are by then.")
+    wait_min: float = Field(30.0, gt=0, description="Minutes from its start after which it is judged on what it has.")
     max_error_rate: float = Field(0.01, ge=0)
     max_latency_ratio: float = Field(3.0, gt=0, description="p99 of the canary over p99 of the champion.")
     max_shift: float = Field(0.1, gt=0, description="|mean prediction of canary - of champion|; see ProblemSpec.")

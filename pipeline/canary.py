@@ -1,30 +1,28 @@
-"""Judge a running canary on what it answered: errors, latency, shift of the predictions. It changes nothing.
+"""Judge a challenger on the traffic that reached it, in shadow or as canary: errors, latency, shift of the predictions,
+loss on the labels that have matured since it began. It changes nothing; pipeline.compare has the statistics.
 
-Shifts of the mean prediction are shares for classes. For numbers they are in standard deviations of the champion's own
-answers in the same period, which needs nothing but what was answered; these vary less than the target does, so the
-limit is a little stricter than the gate's. Of several classes the prediction is the confidence, and their shares among
-the answers are compared too.
-
-Routing is sticky by entity and random across entities, so canary and champion answer comparable traffic.
+Routing is sticky by entity and random across entities, so canary and champion answer comparable traffic; in shadow
+both score the same.
 """
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+from sqlalchemy import Engine
 
-from core import database, predictions
-from core.config import settings
+from core import predictions
+from core.errors import RegistryError
+from core.predictions import CANARY, CHAMPION, SHADOW
+from core.registry import Event, Registry
 from core.schema import ProblemSpec
-from problems import load
+from core.task import primary_loss
+from pipeline.compare import Row, Sides, label_shift, late, latencies, scores, shift, worse
 
-Row = Mapping[str, Any]
-EARLY_ERRORS = 5  # so many failures are enough to abort before the canary has its full number of requests
-SLOW_SHARE = 0.01  # of the champion's requests are slower than its 99th percentile, by definition
-CHANCE = 0.001  # a finding that chance alone would give as seldom as this is the canary's own
+EARLY_ERRORS = 5  # so many failures are enough to abort before the challenger has its full number of requests
 
 
 @dataclass(frozen=True)
@@ -34,91 +32,88 @@ class Judgement:
     evidence: dict[str, Any]
 
 
-def watch(version: str, released: Mapping[str, Any]) -> dict[str, Any]:
-    """Judge the canary on what it answered since it was released. A first champion needs no canary."""
-    if released["state"] == "champion":
-        return {"state": "promote", "reason": "it is the champion", "evidence": {}}
-    given, spec = settings(), load().spec
-    rows = predictions.by_version(database.connect(given.store_url), spec.name, released["since"])
-    return asdict(judge(spec, rows, version, (time.time() - released["since"]) / 60))
+def watch(registry: Registry, engine: Engine, spec: ProblemSpec, version: str) -> Judgement:
+    """Judge the version on the traffic since its shadow or canary began. What was ended by hand stays as it was ended.
+
+    Raises RegistryError when it was never released.
+    """
+    events = registry.history_of(version)
+    if not events:
+        raise RegistryError(f"version {version} was never in shadow, canary or champion; see `loop release history`")
+    if registry.release().champion == version:
+        return Judgement("promote", "it is the champion", {})
+    if events[-1].action not in (SHADOW, CANARY):
+        return Judgement("abort", f"its trial has ended already ({events[-1].action}: {events[-1].reason})", {})
+    rows = predictions.by_version(engine, spec.name, events[-1].at)
+    return judge(spec, rows, version, events[-1].action, (time.time() - _began(events)) / 60)
 
 
-def judge(spec: ProblemSpec, rows: Sequence[Row], version: str, waited_min: float) -> Judgement:
-    """`rows` as from core.predictions.by_version, since the canary began."""
-    mine = [row for row in rows if row["model_version"] == version]
-    others = [row for row in rows if row["model_version"] != version]
-    limits, canary, champion = spec.canary, _summary(mine), _summary(others)
-    seen = {"canary": canary, "champion": champion, "waited_min": round(waited_min, 1)}
-    enough = canary["requests"] >= limits.min_requests
-    late = waited_min >= limits.wait_min
-    rate = canary["errors"] / max(canary["requests"], 1)
-    if rate > limits.max_error_rate and (enough or late or canary["errors"] >= EARLY_ERRORS):
-        return Judgement("abort", f"{canary['errors']} of {canary['requests']} canary requests failed", seen)
-    if not (enough or late):
-        return Judgement("wait", f"{canary['requests']} of {limits.min_requests} canary requests so far", seen)
-    if not canary["requests"]:
+def judge(spec: ProblemSpec, rows: Sequence[Row], version: str, role: str, waited_min: float) -> Judgement:
+    """`rows` as from core.predictions.by_version, since the version has this role: shadow or canary."""
+    mine = [row for row in rows if row["role"] == role and row["model_version"] == version]
+    others = [row for row in rows if row["role"] == CHAMPION]
+    limits, challenger, champion = spec.canary, _summary(mine), _summary(others)
+    seen = {role: challenger, CHAMPION: champion, "waited_min": round(waited_min, 1)}
+    sides = Sides.answered(mine, others, paired=role == SHADOW)
+    n, failed, is_late = len(mine), len(mine) - len(scores(mine)), waited_min >= limits.wait_min
+    enough = n >= limits.min_requests and (role == CANARY or len(others) >= limits.min_requests)
+    if failed / max(n, 1) > limits.max_error_rate and (enough or is_late or failed >= EARLY_ERRORS):
+        return Judgement("abort", f"{failed} of {n} {role} requests failed", seen)
+    if not (enough or is_late):
+        return Judgement("wait", f"{n} of {limits.min_requests} {role} requests so far", seen)
+    if not n:
         return Judgement("promote", f"no traffic in {waited_min:.0f} min: promoted on the gate's evidence alone", seen)
-    slow = max(spec.gate.latency_p99_ms, limits.max_latency_ratio * (champion["p99_ms"] or 0))
-    times = _latencies(mine)
-    late_ones = int((times > slow).sum())
-    if stats.binom.sf(late_ones - 1, len(times), SLOW_SHARE) < CHANCE:
-        return Judgement("abort", f"{late_ones} of {len(times)} requests took more than {slow:.1f} ms a row", seen)
-    shift, error = _shift(spec, mine, others)
-    moved = f"mean prediction moved by {shift:.3f}{' standard deviations' * (spec.task == 'regression')}"
-    if shift - float(stats.norm.isf(CHANCE / 2)) * error > limits.max_shift:
-        return Judgement("abort", f"{moved}, allowed {limits.max_shift:g}", seen)
-    share, chance = _label_shift(mine, others)
-    if share - chance > limits.max_shift:
-        return Judgement("abort", f"{share:.0%} of the labels moved, {chance:.0%} of which may be chance", seen)
-    return Judgement("promote", f"{canary['requests']} requests, {canary['errors']} errors, {moved}", seen)
+    labelled = sides.labelled()
+    if n_labels := len(labelled.mine):
+        seen["labels"] = n_labels
+    found = _slow(spec, mine, champion["p99_ms"]) or _moved(spec, sides) or _worse(spec, labelled)
+    if found:
+        return Judgement("abort", found, seen)
+    if n_labels < limits.min_labels and not is_late:
+        return Judgement("wait", f"{n_labels} of {limits.min_labels} labels so far", seen)
+    return Judgement("promote", f"{n} requests, {failed} errors, {_said(spec, shift(spec, sides)[0])}", seen)
+
+
+def _began(events: Sequence[Event]) -> float:
+    """When traffic first reached it: the canary that follows a shadow has waited as long as both."""
+    trial = itertools.takewhile(lambda event: event.action in (SHADOW, CANARY), reversed(events))
+    return min(event.at for event in trial)
 
 
 def _summary(rows: Sequence[Row]) -> dict[str, float]:
-    scores, times = _scores(rows), _latencies(rows)
+    found, times = scores(rows), latencies(rows)
     return {
         "requests": len(rows),
-        "errors": len(rows) - len(scores),
-        "mean": float(np.mean(scores)) if len(scores) else 0.0,
+        "errors": len(rows) - len(found),
+        "mean": float(np.mean(found)) if len(found) else 0.0,
         "p99_ms": float(np.percentile(times, 99)) if len(times) else 0.0,
     }
 
 
-def _scores(rows: Sequence[Row]) -> np.ndarray:
-    return np.array([row["score"] for row in rows if row["error"] is None], np.float64)
+def _slow(spec: ProblemSpec, mine: Sequence[Row], champion_p99_ms: float) -> str:
+    limit = max(spec.gate.latency_p99_ms, spec.canary.max_latency_ratio * champion_p99_ms)
+    slow, requests, credible = late(mine, limit)
+    return f"{slow} of {requests} requests took more than {limit:.1f} ms a row" if credible else ""
 
 
-def _latencies(rows: Sequence[Row]) -> np.ndarray:
-    """One value a request, in ms a row: the rows of a batch were timed together."""
-    answered = {(row["model_version"], row["served_at"]): row["latency_ms"] for row in rows if row["error"] is None}
-    return np.array(list(answered.values()), np.float64)
+def _moved(spec: ProblemSpec, sides: Sides) -> str:
+    limit = spec.canary.max_shift
+    moved, chance = shift(spec, sides)
+    if moved - chance > limit:
+        return f"{_said(spec, moved)}, allowed {limit:g}"
+    share, chance = label_shift(sides)
+    return f"{share:.0%} of the labels moved, {chance:.0%} of which may be chance" if share - chance > limit else ""
 
 
-def _shift(spec: ProblemSpec, mine: Sequence[Row], others: Sequence[Row]) -> tuple[float, float]:
-    """|mean prediction of the canary - of the champion| and its standard error; 0 without champion traffic."""
-    a, b = _scores(mine), _scores(others)
-    if not len(b):
-        return 0.0, 0.0
-    unit = (float(b.std()) or 1.0) if spec.task == "regression" else 1.0
-    return abs(float(a.mean() - b.mean())) / unit, float(np.sqrt(a.var() / len(a) + b.var() / len(b))) / unit
+def _said(spec: ProblemSpec, moved: float) -> str:
+    return f"mean prediction moved by {moved:.3f}{' standard deviations' * (spec.task == 'regression')}"
 
 
-def _label_shift(mine: Sequence[Row], others: Sequence[Row]) -> tuple[float, float]:
-    """Share of the labels that would have to change for both to answer alike (total variation distance), and what
-    chance alone exceeds as seldom as CHANCE says; 0 without labels on both sides.
-
-    The distance of two samples of one distribution is nowhere near 0: its mean is bounded by the spread of each share,
-    its excess over the mean by McDiarmid's inequality (1989).
-    """
-    a, b = _labels(mine), _labels(others)
-    if not len(a) or not len(b):
-        return 0.0, 0.0
-    names = np.unique([*a, *b])
-    of_a, of_b = ((found[:, None] == names).mean(axis=0) for found in (a, b))
-    pooled = (len(a) * of_a + len(b) * of_b) / (len(a) + len(b))
-    rows = 1 / len(a) + 1 / len(b)
-    mean = float(np.sqrt(pooled * (1 - pooled) * rows).sum()) / 2
-    return float(np.abs(of_a - of_b).sum()) / 2, mean + float(np.sqrt(np.log(1 / CHANCE) / 2 * rows))
-
-
-def _labels(rows: Sequence[Row]) -> np.ndarray:
-    return np.array([row["label"] for row in rows if row["error"] is None and row["label"] is not None], str)
+def _worse(spec: ProblemSpec, labelled: Sides) -> str:
+    """Fewer labels than the requests that a verdict needs are no evidence."""
+    n = min(len(labelled.mine), len(labelled.others))
+    if n < max(2, spec.canary.min_requests):
+        return ""
+    found, limit = worse(spec, labelled)
+    said = f"{primary_loss(spec)} is worse by {found.worse:.3f} on {len(labelled.mine)} matured labels"
+    return f"{said}, t = {found.t:.1f}" if found.t >= limit else ""
