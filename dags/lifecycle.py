@@ -50,20 +50,28 @@ def gate(job: Any, registered: Any) -> dict[str, Any]:
 
 
 @task
-def release(job: Any, verdict: Any) -> dict[str, Any]:
+def release(job: Any, verdict: Any) -> str:
     from pipeline import release
 
     released = release.release(job, verdict["version"], verdict)
-    if released["state"] == "kept out":
+    if released == "kept out":
         raise AirflowSkipException(f"version {verdict['version']} is kept out: {verdict['reason']}")
     return released
 
 
 @task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
-def canary(released: Any, verdict: Any) -> PokeReturnValue:
-    from pipeline.canary import watch
+def shadow(released: Any, job: Any, verdict: Any) -> PokeReturnValue:
+    from pipeline import release
 
-    judgement = watch(verdict["version"], released)
+    judgement = release.leave_shadow(job, verdict["version"])
+    return PokeReturnValue(is_done=judgement["state"] != "wait", xcom_value=judgement)
+
+
+@task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
+def canary(shadowed: Any, verdict: Any) -> PokeReturnValue:
+    from pipeline import release
+
+    judgement = release.judged(verdict["version"])
     return PokeReturnValue(is_done=judgement["state"] != "wait", xcom_value=judgement)
 
 
@@ -102,7 +110,7 @@ def lifecycle() -> None:
     refitted = stage.override(task_id="refit")("refit", job, [*data, evaluated], trained)
     registered = register(job, [*data, evaluated, refitted], trained)
     verdict = gate(job, registered)
-    judgement = canary(release(job, verdict), verdict)
+    judgement = canary(shadow(release(job, verdict), job, verdict), verdict)
     deploy(promote(job, verdict, judgement))
 
 

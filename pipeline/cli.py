@@ -59,6 +59,7 @@ RELEASED: list[Callable[..., None]] = [score, release.history, release.promote, 
 for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(release.app, name="release", rich_help_panel=RELEASE)
 app.add_typer(data.app, name="data", rich_help_panel="Data")
 app.add_typer(image.app, name="image", rich_help_panel=RELEASE)
 app.add_typer(keys.app, name="keys", rich_help_panel="Keys of the model server")

@@ -8,11 +8,10 @@ from typing import Any
 
 from core import database
 from core.config import settings
-from core.predictions import SHADOW
 from core.registry import Registry
 from pipeline import canary
 from pipeline.canary import Judgement
-from pipeline.deploy.local import LocalTarget
+from pipeline.deploy import deploy
 from pipeline.stages import Job
 from problems import load
 
@@ -37,20 +36,19 @@ def release(job: Job, version: str, verdict: Mapping[str, Any]) -> str:
         registry.start_shadow(version, *why)
     else:
         registry.start_canary(version, spec.canary.percent, *why)
-    see_it_served(registry)
+    deploy()
     return "shadow" if spec.canary.shadow else "canary"
 
 
-def judge(version: str) -> Judgement:
-    """On the traffic that reached the version so far."""
-    spec = load().spec
-    return canary.watch(_registry(), database.connect(settings().store_url), spec, version)
+def judged(version: str) -> dict[str, Any]:
+    """The judgement on the traffic that reached the version so far."""
+    return asdict(_judge(version))
 
 
 def advance(version: str, actor: str) -> Judgement:
     """Judge a version once, and act when the judgement is made: a shadow that holds becomes the canary, a canary that
     holds the champion; what does not hold is kept out."""
-    judgement, registry = judge(version), _registry()
+    judgement, registry = _judge(version), _registry()
     why = (actor, judgement.reason, judgement.evidence)
     if judgement.state == "abort":
         registry.keep_out(version, *why)
@@ -59,7 +57,7 @@ def advance(version: str, actor: str) -> Judgement:
     elif judgement.state == "promote":
         _promote(registry, version, *why)
     if judgement.state != "wait":
-        see_it_served(registry)
+        deploy()
     return judgement
 
 
@@ -93,14 +91,17 @@ def follow(actor: str, say: Callable[[str], None]) -> Judgement | None:
 
 def roll_back(bad: str, reasons: Iterable[str]) -> str:
     """Make the champion before `bad` the champion again, on the monitor's decision. Returns its version."""
-    registry = _registry()
-    version = registry.rollback("monitor", "; ".join(reasons), {}, bad)
-    see_it_served(registry)
+    version = _registry().rollback("monitor", "; ".join(reasons), {}, bad)
+    deploy()
     return version
 
 
-def see_it_served(registry: Registry) -> None:
-    LocalTarget(settings().serving_url).apply(registry.release())
+def _judge(version: str) -> Judgement:
+    engine = database.connect(settings().store_url)
+    try:
+        return canary.watch(_registry(), engine, load().spec, version)
+    finally:
+        engine.dispose()
 
 
 def _promote(registry: Registry, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> None:

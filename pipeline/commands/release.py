@@ -1,4 +1,4 @@
-"""What is released, and changing it by hand. Every change leaves an event; `loop history` lists them."""
+"""`loop release`: what is released, and changing it by hand. `loop history` lists every change."""
 
 import getpass
 from datetime import datetime
@@ -7,30 +7,77 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from core.errors import RegistryError
 from pipeline.commands.console import out
 
 if TYPE_CHECKING:
     from core.registry import Registry
 
+app = typer.Typer(no_args_is_help=True, help="Try a version, promote it, go back.")
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence. It is kept with the event.")]
+Tried = Annotated[str, typer.Argument(help="Version to try.")]
+Percent = Annotated[
+    float | None,
+    typer.Option(
+        "--percent", min=0.01, max=100.0, help="Share of the entities. Default: the problem's canary.percent."
+    ),
+]
+
+
+def shadow(version: Tried, reason: Reason) -> None:
+    """Score a version on what the champion answers. It answers nothing itself."""
+    registry = _registry()
+    _check_challenger(registry, version)
+    registry.start_shadow(version, _actor(), reason, {})
+    _see_it_served(f"Version {version} is in shadow; `loop release watch` judges it.")
+
+
+def canary(version: Tried, reason: Reason, percent: Percent = None) -> None:
+    """Let a version answer a share of the entities, always the same ones."""
+    from problems import load
+
+    registry = _registry()
+    _check_challenger(registry, version)
+    percent = percent or load().spec.canary.percent
+    registry.start_canary(version, percent, _actor(), reason, {})
+    _see_it_served(f"Version {version} answers {percent:g} % of the entities; `loop release watch` judges it.")
+
+
+def watch() -> None:
+    """Judge what is in shadow or canary until it is champion or kept out. Ctrl-C only stops the watching."""
+    from pipeline import release
+
+    judgement = release.follow(f"watch by {_actor()}", lambda line: out.print(line, highlight=False))
+    if judgement is None:
+        raise RegistryError("nothing is in shadow or canary; `loop release canary` starts one")
 
 
 def promote(version: Annotated[str, typer.Argument(help="Version to make champion.")], reason: Reason) -> None:
     """Make a version the champion at once, past the gate and the canary."""
     registry = _registry()
     registry.tags(version)  # a version that does not exist is an error here, before anything changes
-    registry.promote(version, f"user {getpass.getuser()}", reason, {})
+    registry.promote(version, _actor(), reason, {})
     _see_it_served(f"Version {version} is the champion.")
+
+
+def abort(reason: Reason) -> None:
+    """End the shadow or the canary: the champion answers alone."""
+    registry = _registry()
+    tried = registry.release().tried
+    if tried is None:
+        raise RegistryError("nothing to abort: no version is in shadow or canary")
+    registry.keep_out(tried, _actor(), reason, {})
+    _see_it_served(f"Version {tried} is kept out.")
 
 
 def rollback(reason: Reason) -> None:
     """Make the champion before this one the champion again."""
-    version = _registry().rollback(f"user {getpass.getuser()}", reason, {})
+    version = _registry().rollback(_actor(), reason, {})
     _see_it_served(f"Rolled back: version {version} is the champion.")
 
 
 def history() -> None:
-    """Every promotion, canary, refusal and roll-back: who or what, when, why."""
+    """Every promotion, shadow, canary, refusal and roll-back: who or what, when, why."""
     table = Table("when", "what", "version", "before", "by", "why", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for event in _registry().history():
         when = datetime.fromtimestamp(event.at).strftime("%Y-%m-%d %H:%M")
@@ -39,12 +86,30 @@ def history() -> None:
     out.print(table if table.row_count else "Nothing was released yet.")
 
 
+for command in (shadow, canary, watch, promote, abort, rollback, history):
+    app.command()(command)
+
+
 def _registry() -> "Registry":
     from core.config import settings
     from core.registry import Registry
     from problems import load
 
     return Registry(settings().mlflow_url, load().spec.name)
+
+
+def _check_challenger(registry: "Registry", version: str) -> None:
+    """Raises RegistryError for a version that does not exist, or has nothing to be compared with."""
+    registry.tags(version)
+    champion = registry.release().champion
+    if champion is None:
+        raise RegistryError(f"there is no champion to try version {version} beside; `loop release promote` makes one")
+    if champion == version:
+        raise RegistryError(f"version {version} is the champion already")
+
+
+def _actor() -> str:
+    return f"user {getpass.getuser()}"
 
 
 def _see_it_served(message: str) -> None:
