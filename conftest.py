@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,23 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server, started as the local stack starts it. Tests keep apart by the problem's name."""
+    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def own_mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Another, for a module whose problem has the name of a real one."""
+    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as url:
+        yield url
+
+
+@contextmanager
+def running_mlflow(home: Path) -> Iterator[str]:
     from pipeline.stack.ports import any_free
     from pipeline.stack.processes import GRACE_S, log_tail, spawn, stop_all
     from pipeline.stack.services import mlflow_server
 
-    home = tmp_path_factory.mktemp("mlflow")
     service = mlflow_server(home, any_free(), {})
     process, record = spawn(service, home / "mlflow.log")
     assert service.probe is not None

@@ -68,7 +68,7 @@ class Demo:
             return seen
         for day in (first + timedelta(days=i) for i in range(days)):
             retraining = self._night(day, seen) if day > first else None
-            self._day(day, seen)
+            self._day(day, seen, retraining)
             if retraining:
                 self._finish(LIFECYCLE, retraining.run_id, seen)
                 self._note_release(seen)
@@ -80,7 +80,7 @@ class Demo:
         return decisions.history(self.engine, self.problem.spec.name)
 
     def _night(self, day: date, seen: Seen, last: bool = False) -> Run | None:
-        """Run the monitor; when it asked for a retraining, wait until Airflow's own run of it is in its canary."""
+        """Run the monitor; when it asked for a retraining, wait until what Airflow's own run of it made is on trial."""
         before = {run.run_id for run in self.airflow.runs(LIFECYCLE)}
         self._finish(MONITOR, self.airflow.trigger(MONITOR, {"as_of": str(day)}))
         made = self.decisions()[-1]
@@ -92,12 +92,16 @@ class Demo:
         if last:
             self._finish(LIFECYCLE, run.run_id, seen)
             return None
-        self._until_canary(run, seen)
-        self._note_release(seen)
+        self._until(run, "release", seen)
         return run
 
-    def _day(self, day: date, seen: Seen) -> None:
-        traffic = replay(self.engine, self.problem, self.serving_url, day)
+    def _day(self, day: date, seen: Seen, retraining: Run | None) -> None:
+        """The day's traffic. A challenger gets the first rows in shadow, and the others as canary."""
+        trial: dict[str, Any] = {}
+        if retraining:
+            trial = {"first": 2 * self.problem.spec.canary.min_requests}
+            trial |= {"between": lambda: self._until(retraining, "shadow", seen)}
+        traffic = replay(self.engine, self.problem, self.serving_url, day, **trial)
         seen.traffic[day] = traffic
         failed = f", [red]{len(traffic.failures)} failed[/red]" if traffic.failures else ""
         self.say(f"[bold]{day}[/bold] day: {traffic.requests} requests, {traffic.rows} rows answered{failed}")
@@ -112,19 +116,20 @@ class Demo:
             time.sleep(0.5)
         raise StackError(f"the monitor asked for a retraining and Airflow started none in {timeout_s:.0f} s")
 
-    def _until_canary(self, run: Run, seen: Seen, timeout_s: float = RUN_TIMEOUT_S) -> None:
-        """Wait until the canary answers, or the run has ended without one."""
+    def _until(self, run: Run, name: str, seen: Seen, timeout_s: float = RUN_TIMEOUT_S) -> None:
+        """Wait until this task has ended, and say what is served then."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             tasks = self.airflow.tasks(LIFECYCLE, run.run_id)
             for task in tasks:
                 self._tell(run.run_id, task, seen)
             states = {task.name: task.state for task in tasks}
-            if states.get("release") in ("success", "skipped", "failed", "upstream_failed"):
+            if states.get(name) in ("success", "skipped", "failed", "upstream_failed"):
+                self._note_release(seen)
                 return
             self.alive()
             time.sleep(0.5)
-        raise StackError(f"{run.run_id} did not reach its canary in {timeout_s:.0f} s")
+        raise StackError(f"the task {name} of {run.run_id} did not end in {timeout_s:.0f} s")
 
     def _tell(self, run_id: str, task: Task, seen: Seen) -> None:
         """Say once that a task has ended."""
@@ -142,7 +147,8 @@ class Demo:
         if now is not None and now.champion and (not seen.served or seen.served[-1] != now):
             seen.served.append(now)
             canary = f", version {now.canary} answers {now.percent:g} %" if now.canary else ""
-            self.say(f"  [green]served: champion version {now.champion}{canary}[/green]")
+            shadow = f", version {now.in_shadow} in shadow" if now.in_shadow else ""
+            self.say(f"  [green]served: champion version {now.champion}{canary}{shadow}[/green]")
 
 
 def clean(given: Settings) -> None:

@@ -6,7 +6,7 @@ It stands where your users and feeds will stand; nothing else in the loop knows 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -41,14 +41,22 @@ class Traffic:
     failures: list[str] = field(default_factory=list)
 
 
-def replay(engine: Engine, problem: Problem, url: str, day: date) -> Traffic:
+def replay(
+    engine: Engine, problem: Problem, url: str, day: date, first: int = 0, between: Callable[[], object] | None = None
+) -> Traffic:
     """Publish what is observed on `day` and send its requests to the server at `url`; wait until it took both.
 
-    A day that the source does not have, or that has no event, sends nothing.
+    With `between`, that is called when the `first` rows are answered, and others are to come. A day that the source
+    does not have, or that has no event, sends nothing.
     """
     feed(engine, problem, day)
     _wait_for_lookups(url, online.newest(engine, problem.spec.name))
-    traffic = asyncio.run(_send(url, requests(problem, day), batch_rows(problem.spec)))
+    rows, batch, traffic = requests(problem, day), batch_rows(problem.spec), Traffic()
+    if between and rows[first:]:
+        asyncio.run(_send(url, rows[:first], batch, traffic))
+        between()
+        rows = rows[first:]
+    asyncio.run(_send(url, rows, batch, traffic))
     _wait_until(lambda: _release(url)["pending_rows"] == 0, "the server has not shipped its predictions")
     return traffic
 
@@ -83,19 +91,17 @@ def _tables(problem: Problem, days: Sequence[date]) -> dict[str, pd.DataFrame]:
     return {name: pd.concat([p[name] for p in partitions if name in p], ignore_index=True) for name in names}
 
 
-async def _send(url: str, rows: Sequence[dict[str, Any]], batch: int) -> Traffic:
+async def _send(url: str, rows: Sequence[dict[str, Any]], batch: int, traffic: Traffic) -> None:
     """Every third row or so alone, the others in batches, over a few connections at once."""
     step = round(1 / SINGLE_SHARE)
     rest = [row for i, row in enumerate(rows) if i % step]
     bodies: list[tuple[str, Any, int]] = [("/predict", row, 1) for row in rows[::step]]
     batches = [rest[i : i + batch] for i in range(0, len(rest), batch)]
     bodies += [("/predict/batch", {"rows": some}, len(some)) for some in batches]
-    traffic = Traffic()
     limits = httpx.Limits(max_connections=CONNECTIONS)
     options: dict[str, Any] = {"limits": limits, "timeout": 30, "trust_env": False}
     async with httpx.AsyncClient(base_url=url, headers=headers(), **options) as http:
         await asyncio.gather(*(_post(http, path, body, count, traffic) for path, body, count in bodies))
-    return traffic
 
 
 async def _post(http: httpx.AsyncClient, path: str, body: Any, count: int, traffic: Traffic) -> None:

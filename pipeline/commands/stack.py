@@ -113,6 +113,7 @@ def _loop_state(stack: "Stack") -> Table:
         "problem": name,
         "champion": _version(reader, release.champion) if release.champion else "none yet",
         "canary": f"version {release.canary}, {release.percent:g} % of the entities" if release.canary else "none",
+        "shadow": f"version {release.in_shadow}" if release.in_shadow else "none",
         "predictions": f"{predictions.count(engine, name):,}",
         "last decision": _last(decisions.history(engine, name)),
         "last life cycle": _last_run(stack),

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 CHANGES = ("promote", "roll back")
 MARKS = {"promote": ("✓", "good"), "keep out": ("✗", "bad"), "roll back": ("↩", "bad")}
-DONE = {"promote": "promoted", "keep out": "kept out", "roll back": "rolled back to", "canary": "canary started"}
+DONE = {
+    "promote": "promoted",
+    "keep out": "kept out",
+    "roll back": "rolled back to",
+    "canary": "canary started",
+    "shadow": "shadow started",
+}
 
 
 @dataclass(frozen=True)

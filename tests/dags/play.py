@@ -21,7 +21,7 @@ import httpx
 CANDIDATES = ["logistic", "hgb"]
 FIRST, SERVED, LATER = date(2013, 2, 6), date(2013, 2, 7), date(2013, 3, 8)
 HEAVY = {"pandas", "sklearn", "torch", "evidently", "mlflow", "dvc", "skl2onnx", "onnxruntime"}
-CANARY_POKE_S = 1
+POKE_S = 1
 
 
 def main(serving_url: str) -> None:
@@ -30,7 +30,8 @@ def main(serving_url: str) -> None:
     out: dict[str, Any] = {"heavy": sorted(HEAVY & loaded), "errors": {str(k): v for k, v in bag.import_errors.items()}}
     out["dags"] = {name: described(dag) for name, dag in bag.dags.items()}
     lifecycle, monitor = bag.dags["lifecycle"], bag.dags["monitor"]
-    lifecycle.get_task("canary").poke_interval = CANARY_POKE_S
+    for sensor in ("shadow", "canary"):
+        lifecycle.get_task(sensor).poke_interval = POKE_S
     replay_day = replayer(serving_url)
 
     out["first"] = run(lifecycle, FIRST)

@@ -118,7 +118,8 @@ def test_a_version_brings_back_the_data_it_was_trained_on(
 def test_the_same_night_once_more_is_a_tie_that_releases_nothing(played: Played) -> None:
     states = played.seen["nightly"]["tasks"]
     assert played.seen["nightly"]["state"] == "success"
-    assert {name for name, state in states.items() if state == "skipped"} == {"release", "canary", "promote", "deploy"}
+    after_the_gate = {"release", "shadow", "canary", "promote", "deploy"}
+    assert {name for name, state in states.items() if state == "skipped"} == after_the_gate
     run = next(o for o in played.registry.lifecycles() if o.tags["loop.lifecycle"] == played.seen["nightly"]["id"])
     assert (run.verdict["outcome"], run.verdict["version"]) == ("keep", "1")
     assert run.verdict["reason"] == "a tie: it is the champion's own model"
@@ -161,17 +162,19 @@ def test_a_retrain_decision_updates_the_asset_with_its_day_and_reasons(played: P
 # the second life cycle ------------------------------------------------------------------------------------------------
 
 
-def test_a_challenger_goes_through_gate_and_canary_and_becomes_champion(played: Played) -> None:
+def test_a_challenger_goes_through_gate_shadow_and_canary_and_becomes_champion(played: Played) -> None:
     assert set(played.seen["second"]["tasks"].values()) == {"success"}
     events = played.registry.history()
     assert [(event.action, event.version, event.before) for event in events] == [
         ("promote", "1", None),
+        ("shadow", "2", "1"),
         ("canary", "2", "1"),
         ("promote", "2", "1"),
     ], [event.reason for event in events]
     assert "against the champion over 7 days" in events[1].reason
-    assert events[2].evidence["canary"]["requests"] >= 50
-    assert events[2].evidence["canary"]["errors"] == 0
+    for event, role in zip(events[2:], ("shadow", "canary"), strict=True):
+        assert event.evidence[role]["requests"] >= 50
+        assert event.evidence[role]["errors"] == 0
     assert played.registry.release() == Release("2", None)
     assert played.registry.previous_champion() == "1"
     assert played.server.get("/release").json()["champion"] == "2"
@@ -182,7 +185,7 @@ def test_entities_stuck_to_their_version_while_the_canary_ran(played: Played) ->
     rows = predictions.live(engine, "flights", date(2013, 3, 8), date(2013, 3, 8), known_before=date(2013, 3, 8))
     engine.dispose()
     assert {row["error"] for row in rows} == {None}
-    canary, event = played.registry.history()[1:]
+    canary, event = played.registry.history()[2:]
     during = [row for row in rows if canary.at + 5 < row["served_at"] < event.at]
     by_entity: dict[str, set[str]] = {}
     for row in during:

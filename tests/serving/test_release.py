@@ -1,5 +1,7 @@
 """Following the registry: canary, refusal, readiness, and what happens when it is down."""
 
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from core.database import connect
 from core.predictions import PREDICTIONS
 from core.schema import ProblemSpec
 from serving.schemas import example
-from tests.serving.conftest import PROBABILITY, Start
+from tests.serving.conftest import PROBABILITY, Launch, Start
+from tests.serving.load import Load
 from tests.serving.models import FAULT_ABOVE, bundle, trigger
 from tests.serving.process import Asked
 from tests.serving.registry import FakeRegistry
@@ -224,3 +227,35 @@ def test_new_lookup_rows_are_used_and_their_time_is_logged(start: Start, spec: P
     assert (logged["features"]["humid"], logged["features"]["dewp"]) == (60.0, None)
     assert logged["inputs"] == example(spec)
     assert str(logged["day"]) == "2013-04-01"
+
+
+def test_every_swap_under_load_loses_no_request_and_no_prediction(
+    launch: Launch, registry: FakeRegistry, spec: ProblemSpec, tmp_path: Path
+) -> None:
+    """Shadow, canary, promotion, roll-back, twice over; by a process, asked by clients that never pause."""
+    server = launch()
+    steps = [("1", "2", 0.0, True), ("1", "2", 50.0, False), ("2", None, 0.0, False), ("1", None, 0.0, False)]
+    every = [row | {spec.id: f"of client {i}"} for i, row in enumerate(rows(spec, 4))]
+    with ExitStack() as stack:
+        loads = [stack.enter_context(Load(server.url, row, clients=1)) for row in every]
+        for champion, challenger, percent, shadow in steps * 2:
+            registry.release(champion, challenger, percent, shadow)
+            tried = {"shadow": challenger if shadow else None, "canary": challenger if percent else None}
+            server.wait("/release", champion=champion, **tried)
+            answered = sum(len(load.answers) for load in loads)
+            while sum(len(load.answers) for load in loads) < answered + 100:
+                time.sleep(0.01)
+    answers = [answer for load in loads for answer in load.answers]
+    assert [load.refused + ["broken"] * load.broken for load in loads] == [[]] * 4
+    assert {(a["model_version"], a["probability"]) for a in answers} == set(PROBABILITY.items())
+    assert {a["role"] for a in answers} == {"champion", "canary"}
+    server.wait("/release", pending_rows=0)
+    with connect(f"sqlite:///{tmp_path / 'home' / 'loop.db'}").connect() as connection:
+        stored = [dict(row) for row in connection.execute(select(PREDICTIONS)).mappings()]
+    told = {a["prediction_id"]: (a["event_id"], a["model_version"], a["role"], a["probability"]) for a in answers}
+    kept = [
+        (r["id"], (r["event_id"], r["model_version"], r["role"], r["score"])) for r in stored if r["role"] != "shadow"
+    ]
+    assert len(kept) == len(told) == len(answers)
+    assert dict(kept) == told
+    assert any(row["role"] == "shadow" for row in stored)
