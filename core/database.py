@@ -1,13 +1,16 @@
 """The platform's database: SQLite on a laptop, PostgreSQL elsewhere, the same code. Tables live with their users."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Date, Engine, MetaData, Table, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+
+from core.lines import values
 
 METADATA = MetaData()
+TOGETHER = 50  # rows of one statement in SQLite
 _ALONE = {  # serialises concurrent first starts; the number is any constant
     "postgresql": "SELECT pg_advisory_xact_lock(20130401)",
     "sqlite": "BEGIN IMMEDIATE",
@@ -70,35 +73,31 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def insert_new_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:
-    """The same for rows that are JSON objects as bytes, each with every column. The database itself reads them: this
-    process does not stand still meanwhile. Raises ValueError for what is no JSON; a date that is none is a NULL.
+    """The same for rows that are JSON objects as bytes, several in one statement: while the database works, this
+    process does not stand still. Raises ValueError for what is no row of the table, PostgreSQL a DBAPIError.
     """
-    if not lines:
-        return 0
-    statement = text(_FROM_LINES[connection.dialect.name](table))
-    try:
-        return connection.execute(statement, {"lines": f"[{b','.join(lines).decode()}]"}).rowcount
-    except OperationalError as error:
-        if "malformed JSON" in str(error.orig):
-            raise ValueError("malformed JSON") from error
-        raise
+    return _INSERT_LINES[connection.dialect.name](connection, table, lines)
 
 
-def _sqlite_lines(table: Table) -> str:
-    values = {column.name: f"json_extract(value, '$.{column.name}')" for column in table.c}
-    values |= {column.name: f"date({values[column.name]})" for column in table.c if isinstance(column.type, Date)}
-    return (
-        f"INSERT INTO {table.name} ({', '.join(values)}) SELECT {', '.join(values.values())} "
-        "FROM json_each(:lines) WHERE true ON CONFLICT DO NOTHING"
-    )
+def _sqlite_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:
+    new = 0
+    for start in range(0, len(lines), TOGETHER):
+        rows = list(values(table, lines[start : start + TOGETHER]))
+        of_row = f"({', '.join('?' * len(table.c))})"
+        statement = f"INSERT INTO {_into(table)} VALUES {', '.join([of_row] * len(rows))} ON CONFLICT DO NOTHING"
+        new += connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows))).rowcount
+    return new
 
 
-def _postgresql_lines(table: Table) -> str:
-    names = ", ".join(column.name for column in table.c)
-    return (
-        f"INSERT INTO {table.name} ({names}) SELECT {names} "
-        f"FROM json_populate_recordset(CAST(NULL AS {table.name}), CAST(:lines AS json)) ON CONFLICT DO NOTHING"
-    )
+def _postgresql_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:
+    read = f"json_populate_recordset(CAST(NULL AS {table.name}), CAST(:lines AS json))"
+    names = ", ".join(table.c.keys())
+    statement = text(f"INSERT INTO {_into(table)} SELECT {names} FROM {read} ON CONFLICT DO NOTHING")
+    return connection.execute(statement, {"lines": f"[{b','.join(lines).decode()}]"}).rowcount
 
 
-_FROM_LINES = {"sqlite": _sqlite_lines, "postgresql": _postgresql_lines}
+def _into(table: Table) -> str:
+    return f"{table.name} ({', '.join(table.c.keys())})"
+
+
+_INSERT_LINES = {"sqlite": _sqlite_lines, "postgresql": _postgresql_lines}

@@ -55,8 +55,8 @@ def table(found: Measured) -> str:
             *lines,
             "",
             f"Batches of {BATCH_ROWS:,} rows: {found.batch_rows_per_s:,.0f} rows/s. Bare onnxruntime: rows/s {bare}.",
-            f"{CONNECTIONS} keep-alive connections, one row a request; the quietest of {ROUNDS} rounds of {ROUND_S:g} s, "
-            f"in turns. The load generator, a process of its own, needed at most {busiest:.0%} of a core.",
+            f"{CONNECTIONS} keep-alive connections, one row a request; of {ROUNDS} rounds of {ROUND_S:g} s, in turns, the "
+            f"quietest. The load generator, a process of its own, needed at most {busiest:.0%} of a core.",
             _machine(),
         ]
     )
