@@ -116,8 +116,8 @@ def _is_from_here(client: str, host: bytes | None, origin: bytes | None, forward
         places.append(_name(host))
     if origin:
         places.append(_name(origin.partition(b"//")[2]))
-    if forwarded:
-        places.append(forwarded.partition(b",")[0].strip().decode("latin-1"))
+    if forwarded:  # any of them: the caller may have written the first ones
+        places += [place.strip() for place in forwarded.decode("latin-1").split(",")]
     return all(map(is_loopback, places))
 
 
