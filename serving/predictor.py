@@ -61,12 +61,17 @@ class Predictor:
 
     def _answered(self, seen: Seen, attempts: list[Attempt]) -> Answered:
         answers: list[Answer | None] = [None] * len(seen.rows)
-        missing = _names(self._numbers, np.isnan([seen.inputs[name] for name in self._numbers]), len(seen.rows))
+        missing = _names(self._numbers, self._absent(seen), len(seen.rows))
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt, missing):
                 answers[row] = answer
         raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen, self._mask)
         return Answered(answers, of_attempts(self._spec, attempts, shared), raised, seen, shared)
+
+    def _absent(self, seen: Seen) -> np.ndarray:
+        """Which numbers are, bool, shape (numbers, n)."""
+        numbers = [seen.inputs[name] for name in self._numbers]
+        return np.isnan(np.concatenate(numbers)).reshape(len(numbers), -1) if numbers else np.empty((0, 0), bool)
 
     def _timed(self, rows: list[Row]) -> list[Row]:
         """Where the time is optional, its default is the moment of arrival."""

@@ -43,9 +43,11 @@ class Attempt:
 def score(state: State, entities: np.ndarray, inputs: Columns) -> list[Attempt]:
     """Every row by its model. A row that the canary failed on is in the champion's attempt, too."""
     assert state.champion is not None
+    if state.canary is None:
+        return [attempt(state.champion, CHAMPION, inputs, np.arange(len(entities)))]
     by_canary = state.by_canary(entities)
     attempts = []
-    if state.canary is not None and by_canary.any():
+    if by_canary.any():
         attempts.append(attempt(state.canary, CANARY, inputs, np.flatnonzero(by_canary)))
         by_canary[attempts[0].rows] = attempts[0].answered
     if not by_canary.all():

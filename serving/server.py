@@ -26,7 +26,7 @@ from serving.store import Store
 from serving.telemetry import Metrics
 from serving.traffic import Traffic
 
-BATCH_THREADS, BATCHES_WAITING = 2, 16
+BATCH_THREADS, BATCHES_WAITING = 1, 16  # a second thread shares the interpreter: no faster, more memory
 
 
 class ModelRaised(Exception):
