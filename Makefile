@@ -77,6 +77,10 @@ test-loops: $(READY)  ## the whole loop on tables that the template has never se
 drill-serving: $(READY)  ## kill, starve and flood real model servers: nothing that was acknowledged may be lost
 	@$(BIN)/python -m tests.drills
 
+.PHONY: fuzz-serving
+fuzz-serving: $(READY)  ## ask a real model server what its OpenAPI document allows, and what nobody should ask
+	@$(BIN)/python -m tests.fuzz
+
 .PHONY: bench-serving
 bench-serving: $(READY)  ## the model server beside `mlflow models serve` and an empty endpoint
 	@$(BIN)/python -m tests.bench.serving

@@ -9,7 +9,7 @@ import logging
 import resource
 from collections.abc import Callable
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.replies import raw_reply
 from serving.server import Server
@@ -96,6 +96,11 @@ class Connection(HttpToolsProtocol):
         elif now - self._since > self.read_s:
             self._send_away("slow sender", LATE)
 
+    def _may_reply(self, cycle: RequestResponseCycle) -> bool:
+        """While a head is read: nobody else is being answered. While a body is read: it was not answered yet."""
+        reading_body = cycle.scope is self.scope
+        return not cycle.response_started if reading_body else cycle.response_complete
+
     @property
     def _is_idle(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
@@ -120,8 +125,7 @@ class Connection(HttpToolsProtocol):
     def _end(self, reply: bytes) -> None:
         """Reply if nobody else does, and close a moment later: closing with bytes unread would take the reply away."""
         cycle = self.cycle
-        reading_body = cycle is not None and cycle.scope is self.scope and cycle.more_body
-        if not self._is_idle and not (reading_body and not cycle.response_started and not self.pipeline):
+        if cycle is not None and (self.pipeline or not self._may_reply(cycle)):
             self.transport.abort()
             return
         if cycle is not None:

@@ -15,7 +15,7 @@ class TooLarge(Exception):
 
 
 class BodyLimit:
-    """Reads a body before the application does; one that is too large gets 413 and the connection is closed.
+    """Reads a body before the application does; one that is too large gets 413, as early as that is known.
 
     Bodies that are not small share what the traffic may hold; beyond that they get 503. `shed` is told of it.
     """
@@ -40,10 +40,10 @@ class BodyLimit:
                 if messages[-1]["type"] == "http.request":
                     await self.app(scope, _replay(messages, receive), send)
         except TooLarge:
-            await _close(413, f"larger than {self.limit} bytes; send smaller batches")(scope, receive, send)
+            await _refusal(scope, 413, f"larger than {self.limit} bytes; send smaller batches")(scope, receive, send)
         except NoRoom:
             self._shed("bodies")
-            await _close(503, "too many large requests at once")(scope, receive, send)
+            await _refusal(scope, 503, "too many large requests at once")(scope, receive, send)
 
     async def _rest(self, first: Message, announced: int, receive: Receive, held: Held) -> list[Message]:
         """The messages of the body. Raises TooLarge or NoRoom, as early as that is known."""
@@ -58,10 +58,13 @@ class BodyLimit:
             size += len(messages[-1].get("body", b""))
 
 
-def _close(status: int, message: str) -> ASGIApp:
+def _refusal(scope: Scope, status: int, message: str) -> ASGIApp:
+    """The rest of the body is dropped as it comes, else the caller would not see why; who expects a 100 sends none."""
     content = Errors(errors=[FieldError(field="body" if status == 413 else "server", message=message)])
-    retry = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
-    return json_reply(content.model_dump(), status, {"connection": "close"} | retry)
+    headers = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
+    if b"expect" in dict(scope["headers"]):
+        headers["connection"] = "close"
+    return json_reply(content.model_dump(), status, headers)
 
 
 def _announced(scope: Scope) -> int:

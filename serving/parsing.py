@@ -15,8 +15,10 @@ from serving.images import image_column, pixels
 from serving.replies import FieldError, Refused
 from serving.schemas import MAX_ROWS, row_type
 
+ROW, NUMBER = 64 * 1024, 32  # bytes of JSON: of a row without arrays, and of a number in an array, with spaces
 PIECE = 250  # rows validated in one go: some milliseconds
 SHOWN = 20  # mistakes named in one reply
+LONGEST = 80  # characters of what was sent, in a reply
 Row = dict[str, Any]
 
 
@@ -26,8 +28,14 @@ class RowParser:
     def __init__(self, spec: ProblemSpec) -> None:
         self.row, self._spec, self.image_column = row_type(spec), spec, image_column(spec)
         self._one, self._many = TypeAdapter(self.row), TypeAdapter(list[self.row])  # type: ignore[name-defined]
+        self._names = [*spec.columns, *spec.lookup_values]
+        self.max_row = ROW + NUMBER * sum(column.size for column in spec.columns.values() if column.type == "array")
 
     def one(self, body: bytes) -> Row:
+        if (
+            len(body) > self.max_row
+        ):  # a large one would keep everybody waiting, and pydantic copies it for each mistake
+            raise Refused(413, FieldError(field="body", message=f"one row is at most {self.max_row} bytes"))
         try:
             row: Row = self._one.validate_json(body)
         except ValidationError:  # the longer way knows what to say
@@ -54,12 +62,19 @@ class RowParser:
     def _checked(
         self, adapter: TypeAdapter[Any], content: Any, at: Sequence[Any] = (), strict: bool | None = None
     ) -> Any:
+        self._refuse_many_fields(content if at else [content], at)
         try:
             return adapter.validate_python(content, strict=strict)
         except ValidationError as error:
-            names = [*self._spec.columns, *self._spec.lookup_values]
-            found = [_field_error(item, at, names) for item in error.errors(include_url=False)[:SHOWN]]
+            found = [_field_error(item, at, self._names) for item in error.errors(include_url=False)[:SHOWN]]
             raise Refused(422, *found) from None
+
+    def _refuse_many_fields(self, rows: list[Any], at: Sequence[Any]) -> None:
+        """Pydantic would make an error of each, however many there are."""
+        for number, row in enumerate(rows):
+            if isinstance(row, dict) and len(row) > len(self._names) + SHOWN:
+                field = f"{at[0]}.{at[1] + number}" if at else "body"
+                raise Refused(422, FieldError(field=field, message="too many fields", got=f"{len(row)} fields"))
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -75,7 +90,7 @@ def _object(body: bytes) -> dict[str, Any]:
 def _rows(content: dict[str, Any]) -> list[Any]:
     extra = sorted(set(content) - {"rows"})
     if extra:
-        raise Refused(422, FieldError(field=extra[0], message="unknown field; expected only `rows`"))
+        raise Refused(422, FieldError(field=_cut(extra[0]), message="unknown field; expected only `rows`"))
     rows = content.get("rows")
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
         got = f"{len(rows)} rows" if isinstance(rows, list) else _short(rows)
@@ -88,12 +103,12 @@ def _field_error(item: ErrorDetails, at: Sequence[Any], names: list[str]) -> Fie
     if at:
         loc = (at[0], at[1] + loc[0], *loc[1:])
     got = None if item["type"] == "missing" else _short(item["input"])
-    return FieldError(field=".".join(map(str, loc)) or "body", message=_message(item, names), got=got)
+    return FieldError(field=_cut(".".join(map(str, loc))) or "body", message=_message(item, names), got=got)
 
 
 def _message(item: ErrorDetails, names: list[str]) -> str:
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), names, n=1)
+        near = difflib.get_close_matches(_cut(str(item["loc"][-1])), names, n=1)
         return f"unknown field; did you mean {near[0]}?" if near else f"unknown field; known: {', '.join(names)}"
     if item["type"] == "string_pattern_mismatch":
         return "must not contain control characters"
@@ -105,5 +120,10 @@ def _message(item: ErrorDetails, names: list[str]) -> str:
 def _short(value: Any) -> str:
     if isinstance(value, dict | list):
         return type(value).__name__
-    text = value.decode(errors="replace") if isinstance(value, bytes) else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if isinstance(value, bytes):
+        return _cut(value[: LONGEST + 1].decode(errors="replace"))
+    return _cut(repr(value[: LONGEST + 1] if isinstance(value, str) else value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -16,7 +16,7 @@ NO_LIMIT = -1
 
 
 def full_disk(ground: Ground, full_s: float = 2.0) -> Report:
-    """A limit on the size of files stands for the full disk: it tears a line, then takes not a byte, not the store's."""
+    """A limit on file sizes stands for the full disk: it tears a line, then takes not a byte, not even the store's."""
     server, wrong = ground.server(), list[str]()
     with Clients(ground, server.port):
         time.sleep(0.5)

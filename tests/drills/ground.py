@@ -23,12 +23,12 @@ PROBLEM = "flights"
 class Ground:
     """Servers that are started one after the other are the same server: one home, one port."""
 
-    def __init__(self, folder: Path, seed: int, context: ForkServerContext) -> None:
+    def __init__(self, folder: Path, seed: int, context: ForkServerContext, problem: str = PROBLEM) -> None:
         self.folder, self.random, self._context = folder, random.Random(seed), context
-        self.spec: ProblemSpec = problems.load(PROBLEM).spec
+        self.spec: ProblemSpec = problems.load(problem).spec
         self.row = example(self.spec)
-        self.registry = FakeRegistry(PROBLEM)
-        self.registry.register("1", bundle(self.spec, folder / "bundle", 0.25))
+        self.registry = FakeRegistry(problem)
+        self.registry.register("1", bundle(self.spec, folder / "bundle", _prediction(self.spec)))
         self.registry.release("1")
         self.store_url, self.ledger, self._port = f"sqlite:///{folder / 'store' / 'loop.db'}", Ledger(), 0
         self._started: list[Forged] = []
@@ -36,7 +36,7 @@ class Ground:
 
     def server(self, ready: bool = True, patience_s: float | None = None, **settings: str) -> Forged:
         places = {"LOOP_HOME": str(self.folder / "home"), "LOOP_MLFLOW_URL": self.registry.url}
-        more = {"LOOP_PROBLEM": PROBLEM, "LOOP_DATABASE_URL": self.store_url, "LOOP_POLL_S": "0.2"}
+        more = {"LOOP_PROBLEM": self.spec.name, "LOOP_DATABASE_URL": self.store_url, "LOOP_POLL_S": "0.2"}
         log = self.folder / "serving.log"
         self._started.append(Forged(self._context, places | more | settings, log, self._port, patience_s))
         self._port = self._started[-1].port
@@ -54,7 +54,7 @@ class Ground:
 
     @property
     def spool(self) -> Path:
-        return self.folder / "home" / "serving" / PROBLEM / "spool"
+        return self.folder / "home" / "serving" / self.spec.name / "spool"
 
     def close(self) -> None:
         for server in self._started:
@@ -64,11 +64,15 @@ class Ground:
 
 
 @contextmanager
-def ground(seed: int, folder: Path | None = None) -> Iterator[Ground]:
+def ground(seed: int, folder: Path | None = None, problem: str = PROBLEM) -> Iterator[Ground]:
     """A fresh one; its folder is removed afterwards when it is not given."""
     with tempfile.TemporaryDirectory(prefix="loop-drill-") as made:
-        found = Ground(folder or Path(made), seed, forge())
+        found = Ground(folder or Path(made), seed, forge(), problem)
         try:
             yield found
         finally:
             found.close()
+
+
+def _prediction(spec: ProblemSpec) -> float | list[float]:
+    return [1 / len(spec.classes)] * len(spec.classes) if spec.task == "multiclass" else 0.25

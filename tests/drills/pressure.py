@@ -18,12 +18,14 @@ CEILING_MB = 700.0
 CATCH_UP_S = 90.0
 
 
-def flood(ground: Ground, seconds: float = 4.0, singles: int = SINGLES, batches: int = BATCHES) -> Report:
-    """Hundreds of connections at once, many with batches of ten thousand rows."""
+def flood(
+    ground: Ground, seconds: float = 4.0, singles: int = SINGLES, batches: int = BATCHES, rows: int = ROWS
+) -> Report:
+    """Hundreds of connections at once, many with large batches."""
     server, wrong = ground.server(), list[str]()
-    with Watched(server) as watched, Clients(ground, server.port, singles, batches, rows=(ROWS, ROWS)):
+    with Watched(server) as watched, Clients(ground, server.port, singles, batches, rows=(rows, rows)):
         time.sleep(seconds)
-    return _report(ground, server, f"{singles} single callers, {batches} with 10,000 rows each", watched, wrong)
+    return _report(ground, server, f"{singles} single callers, {batches} with {rows:,} rows each", watched, wrong)
 
 
 def slow_callers(ground: Ground) -> Report:

@@ -108,7 +108,7 @@ def test_a_field_that_is_left_out_is_named(running: ServerProcess, row: dict[str
     assert refused(send(running, row))["field"] == "carrier"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 100_000, b"1" * 5000])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 60_000, b"1" * 5000])
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch"])
 def test_what_is_not_json_is_refused_with_a_reason(running: ServerProcess, body: bytes, path: str) -> None:
     assert "not valid JSON" in refused(send(running, body, path), 400)["message"]
@@ -144,7 +144,29 @@ def test_a_far_too_long_batch_is_refused_at_once(running: ServerProcess) -> None
 
 def test_a_body_over_the_limit_is_refused(running: ServerProcess) -> None:
     assert refused(send(running, b" " * (MAX_BODY + 1)), 413)["field"] == "body"
-    assert refused(send(running, b" " * MAX_BODY), 400)["field"] == "body"
+    assert refused(send(running, b" " * MAX_BODY, "/predict/batch"), 400)["field"] == "body"
+
+
+def test_one_row_cannot_be_as_large_as_a_batch(running: ServerProcess, row: dict[str, Any]) -> None:
+    first = refused(send(running, row | {"carrier": "x" * 70_000}), 413)
+    assert (first["field"], first["message"]) == ("body", "one row is at most 65536 bytes")
+
+
+@pytest.mark.parametrize("fields", [100, 3000])
+def test_a_row_of_too_many_fields_is_refused_before_each_is_looked_at(
+    running: ServerProcess, row: dict[str, Any], fields: int
+) -> None:
+    wide = row | {f"x{i}": 1 for i in range(fields)}
+    assert refused(send(running, wide))["message"] == "too many fields"
+    in_batch = refused(send(running, {"rows": [row, wide]}, "/predict/batch"))
+    assert (in_batch["field"], in_batch["got"]) == ("rows.1", f"{len(wide)} fields")
+
+
+def test_a_refusal_repeats_little_of_what_was_sent(running: ServerProcess, row: dict[str, Any]) -> None:
+    for path, body in (("/predict", row | {"x" * 9000: 1}), ("/predict/batch", {"y" * 9000: 1})):
+        answer = send(running, body, path)
+        assert len(refused(answer)["field"]) <= 80
+        assert len(answer.content) < 3000
 
 
 def test_a_body_that_hides_its_length_is_limited_too(running: ServerProcess) -> None:
