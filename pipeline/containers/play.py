@@ -1,4 +1,4 @@
-"""`python -m pipeline.containers.play [DAYS]`: days of traffic, from the day of the first life cycle on.
+"""`python -m pipeline.containers.play [DAYS [FIRST]]`: days of traffic, from that of the first life cycle on.
 
 It drives the servers from outside, as `loop demo` does, and stops nothing. Days that the monitor has judged already are
 not played again, so a second start goes on where the first one ended.
@@ -27,13 +27,14 @@ PATIENCE_S = 120.0
 def main() -> None:
     try:
         days = int(sys.argv[1]) if sys.argv[1:] else None
-        play(AirflowApi(AIRFLOW_URL, credentials.USER, os.environ[credentials.PASSWORD]), days)
+        first = date.fromisoformat(sys.argv[2]) if sys.argv[2:] else None
+        play(AirflowApi(AIRFLOW_URL, credentials.USER, os.environ[credentials.PASSWORD]), days, first)
     except LoopError as error:
         complaints.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)
 
 
-def play(airflow: AirflowApi, days: int | None = None) -> None:
+def play(airflow: AirflowApi, days: int | None = None, first: date | None = None) -> None:
     """Wait for the first life cycle, which Airflow starts by itself, then play. Raises StackError where it failed.
 
     Without `days` as many as the problem's demo has.
@@ -43,8 +44,9 @@ def play(airflow: AirflowApi, days: int | None = None) -> None:
     run = first_run(airflow)
     demo = Demo(problem, engine, airflow, given.serving_url, say(time.monotonic()))
     airflow.wait(LIFECYCLE, run)
-    judged = decisions.history(engine, problem.spec.name)
-    first = judged[-1]["as_of"] if judged else date.fromisoformat(airflow.result(LIFECYCLE, run, "ingest")["as_of"])
+    if first is None:
+        judged = decisions.history(engine, problem.spec.name)
+        first = judged[-1]["as_of"] if judged else date.fromisoformat(airflow.result(LIFECYCLE, run, "ingest")["as_of"])
     span = problem.spec.demo.days if problem.spec.demo else DAYS
     seen = demo.play(first, days or span, run)
     if not seen.served:
