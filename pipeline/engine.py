@@ -84,6 +84,13 @@ class Engine:
         return found[0] if found else None
 
 
+def volume(folder: str, name: str | None = None) -> Any:
+    """A volume for the option `mounts`; one without a name goes with its container."""
+    from docker.types import Mount
+
+    return Mount(folder, name, type="volume")
+
+
 def ask(container: "Container", *command: str) -> bool:
     """Whether a command inside ends well. False also where the container has ended."""
     try:

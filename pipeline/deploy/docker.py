@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 PORT = "8000/tcp"
-KEYS = "keys.json"
+SECRETS, KEYS = "/secrets", "keys.json"
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,17 @@ class DockerTarget:
             docker.remove(old)
 
     def _start(self, image: str, version: str) -> None:
-        places = {f"{self.name}-data": {"bind": "/data", "mode": "rw"}}  # what is not shipped yet stays there
+        data = docker.volume("/data", f"{self.name}-data")  # what is not shipped yet stays there
         new = self.engine.create(
             image,
             name=self.name,
             ports={PORT: ("127.0.0.1", self.port)},
-            volumes=places,
+            mounts=[data, docker.volume(SECRETS)],
             tmpfs={"/tmp": ""},
-            environment=dict(self.environment),
+            environment={**self.environment, "LOOP_KEYS": f"{SECRETS}/{KEYS}"},
             restart_policy={"Name": "unless-stopped"},
         )
-        docker.put(new, "/data", KEYS, self.keys)
+        docker.put(new, SECRETS, KEYS, self.keys)
         docker.start(new)
         wait_ready(new, version)
 
