@@ -114,7 +114,7 @@ def put(container: "Container", folder: str, name: str, content: bytes) -> None:
 def has_ended(container: "Container") -> bool:
     with _translated():
         container.reload()
-        return container.status in ("exited", "dead")
+        return container.status in ("exited", "dead", "restarting")
 
 
 def last_words(container: "Container") -> str:

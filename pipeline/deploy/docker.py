@@ -88,3 +88,4 @@ class DockerTarget:
         if old:
             docker.rename(old, self.name)
             docker.start(old)
+            wait_ready(old, "before")
