@@ -25,7 +25,7 @@ from serving.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 AFTER_S = 0.005  # what was just answered leaves first
-SHARE = 0.2  # of the time, at most, it works
+SHARE = 0.1  # of the time, at most, it works
 WAITING_NUMBERS = 40_000  # of the rows that wait; a row has as many as its columns and arrays hold
 PIECE_ROWS = 64  # scored and written at once
 SPOOL_BYTES = 64 * 1024 * 1024  # more than that not yet in the store: the spool is for what was answered
