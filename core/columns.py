@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Columns = dict[str, np.ndarray]
 FEW = 256  # rows below which the plain way is the fastest
+LETTER_BITS, FNV = np.uint64(21), np.uint64(0x100000001B3)  # of a code point; the prime of Fowler, Noll and Vo
 SLOT_BITS = 18
 SLOTS, SLOT_SHIFT = 1 << SLOT_BITS, np.uint64(64 - SLOT_BITS)
 FACTORS = [np.uint64(f) for f in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xD6E8FEB86659FD93)]  # odd, well mixed
@@ -93,15 +94,17 @@ def distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The distinct ones have no order. Several times faster than np.unique, which sorts, where k is far below n.
     """
-    hashed = _hashed(values)
+    hashed, exact = _hashed(values)
     for factor in FACTORS:
         slot = (hashed * factor) >> SLOT_SHIFT
         place = np.empty(SLOTS, np.int32)  # uninitialised: only what is written is read
-        place[slot] = np.arange(len(slot), dtype=np.int32)
+        row = np.arange(len(slot), dtype=np.int32)
+        place[slot] = row
         last = place[slot]
-        if (values[last] == values).all():  # no two values share a slot
-            where = np.flatnonzero(last == np.arange(len(last)))
-            place[slot[where]] = np.arange(len(where), dtype=np.int32)
+        same = hashed[last] == hashed if exact else values[last] == values
+        if same.all():  # no two values share a slot
+            where = np.flatnonzero(last == row)
+            place[slot[where]] = row[: len(where)]
             return where, place[slot]
     _, where, which = np.unique(values, return_index=True, return_inverse=True)
     return where, which
@@ -116,16 +119,20 @@ def as_text(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _hashed(values: np.ndarray) -> np.ndarray:
-    """uint64, shape (n,): equal for equal values."""
+def _hashed(values: np.ndarray) -> tuple[np.ndarray, bool]:
+    """uint64, shape (n,), equal for equal values; and whether it is only equal for these."""
     if values.dtype.kind != "U":
-        return values.astype(np.int64).view(np.uint64)
+        return values.astype(np.int64).view(np.uint64), values.dtype.kind in "iub"
     letters = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1)
     out = letters[:, 0].astype(np.uint64)
+    exact = letters.shape[1] <= 64 // LETTER_BITS
     for letter in letters.T[1:]:
-        out *= np.uint64(0x100000001B3)
+        if exact:
+            out <<= LETTER_BITS
+        else:
+            out *= FNV
         out ^= letter
-    return out
+    return out, exact
 
 
 def event_day(spec: ProblemSpec, columns: Columns) -> np.ndarray:

@@ -172,11 +172,15 @@ def _repeated(column: Column, array: pa.Array) -> tuple[np.ndarray, list[Wrong]]
     """Each distinct text is looked at once."""
     encoded = array if pa.types.is_dictionary(array.type) else _as_text(array).dictionary_encode()
     words = _as_text(encoded.dictionary).to_pylist()
-    texts, _ = _checked(column, [*words, None])
-    codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    trouble = [_trouble(column, word) for word in [*words, None]]
+    if encoded.null_count:
+        codes = encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+        words.append(None)
+    else:
+        codes = encoded.indices.to_numpy(zero_copy_only=False)
+    texts, _ = _checked(column, words)
+    trouble = [_trouble(column, word) for word in words]
     flagged = np.array([item is not None for item in trouble])
-    wrong = _if_any(flagged[codes], lambda i: str(trouble[codes[i]])) if flagged[np.unique(codes)].any() else []
+    wrong = _if_any(flagged[codes], lambda i: str(trouble[codes[i]])) if flagged.any() else []
     return texts[codes], wrong
 
 

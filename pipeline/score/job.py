@@ -14,8 +14,8 @@ from core.schema import ProblemSpec
 from pipeline.score import answers
 from pipeline.score.decode import Dialect
 from pipeline.score.journal import Journal
-from pipeline.score.run import Job, Source, rejected_path
-from pipeline.score.source import CHUNK, Files, Query
+from pipeline.score.run import Job, rejected_path
+from pipeline.score.source import CHUNK, Files, Query, Source
 from problems import Problem, load
 
 

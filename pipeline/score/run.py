@@ -19,11 +19,10 @@ from pipeline.score.journal import Journal, Scored
 from pipeline.score.lookback import Lookback
 from pipeline.score.prepare import Prepared, Preparer
 from pipeline.score.sink import Sink
-from pipeline.score.source import Files, Query
+from pipeline.score.source import Source
 from pipeline.score.stages import ahead
 from problems import Problem
 
-Source = Files | Query
 NOT_FINITE = "the model gave no finite number"
 
 

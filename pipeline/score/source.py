@@ -19,7 +19,7 @@ import sqlalchemy as sql
 from core import tables
 from core.errors import DataError
 
-CHUNK = 16_384  # rows: larger ones fall out of the processor's cache (docs/performance.md)
+CHUNK = 32_768  # rows: larger ones fall out of the processor's cache (docs/performance.md)
 BLOCK = 4 << 20  # bytes of a CSV that are parsed at once
 ARROW_CSV = {"sep": "delimiter", "quotechar": "quote_char"}  # what pandas calls it -> what Arrow calls it
 
@@ -57,10 +57,11 @@ class Files:
     def names(self) -> list[str]:
         """The columns of the first file."""
         path = self.paths[0]
-        if _is_parquet(path):
-            return [str(name) for name in pq.read_schema(path).names]
-        with closing(self._open_csv(path, None, [])) as reader:
-            return [str(name) for name in reader.schema.names]
+        with _readable(path):
+            if _is_parquet(path):
+                return [str(name) for name in pq.read_schema(path).names]
+            with closing(self._open_csv(path, None, [])) as reader:
+                return [str(name) for name in reader.schema.names]
 
     def rows(self) -> int | None:
         """How many rows there are; None where only reading them would tell."""
@@ -75,16 +76,14 @@ class Files:
 
     def _of_file(self, number: int, names: Sequence[str], texts: Sequence[str], start: int) -> Iterator[Chunk]:
         path, broken = self.paths[number], list[str]()
-        try:
+        with _readable(path):
             if _is_parquet(path):
                 found = _parquet(path, names, texts, start)
             else:
                 found = _after(start, self._csv_batches(path, names, broken))
             for table, last in _with_last(_rechunked(found)):
                 yield Chunk(number, start, table, tuple(broken) if last else ())
-                start += table.num_rows
-        except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from error
+                start += len(table)
 
     def _csv_batches(self, path: Path, names: Sequence[str], broken: list[str]) -> Iterator[pa.RecordBatch]:
         with closing(self._open_csv(path, names, broken)) as reader:
@@ -180,13 +179,24 @@ class Query:
             raise DataError(f"the database does not answer as it should: {str(error).splitlines()[0]}") from error
 
 
+Source = Files | Query
+
+
 def _is_parquet(path: Path) -> bool:
     return path.name.lower().endswith(tables.PARQUET)
 
 
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
 def _parquet(path: Path, names: Sequence[str], texts: Sequence[str], start: int) -> Iterator[pa.RecordBatch]:
     """Row groups before `start` are not read."""
-    with pq.ParquetFile(path, read_dictionary=list(texts), memory_map=True) as file:
+    with pq.ParquetFile(path, read_dictionary=list(texts), pre_buffer=False) as file:
         ends = np.cumsum([file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)])
         first = int(np.searchsorted(ends, start, side="right"))
         before = int(ends[first - 1]) if first else 0

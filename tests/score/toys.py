@@ -16,8 +16,8 @@ from pipeline.features import inputs
 from pipeline.score import answers
 from pipeline.score.decode import Dialect
 from pipeline.score.journal import Journal
-from pipeline.score.run import Job, Source, Tally, run
-from pipeline.score.source import CHUNK
+from pipeline.score.run import Job, Tally, run
+from pipeline.score.source import CHUNK, Source
 from tests import toy
 from tests.serving.toys import Toy
 
@@ -92,4 +92,4 @@ class Batch:
 
     def output(self, name: str = "scores.parquet") -> pd.DataFrame:
         path = self.folder / name
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"id": "str"})
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, float_precision="round_trip")
