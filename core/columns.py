@@ -125,7 +125,7 @@ def _hashed(values: np.ndarray) -> tuple[np.ndarray, bool]:
         return values.astype(np.int64).view(np.uint64), values.dtype.kind in "iub"
     letters = np.ascontiguousarray(values).view(np.uint32).reshape(len(values), -1)
     out = letters[:, 0].astype(np.uint64)
-    exact = letters.shape[1] <= 64 // LETTER_BITS
+    exact = letters.shape[1] * int(LETTER_BITS) <= 64
     for letter in letters.T[1:]:
         if exact:
             out <<= LETTER_BITS
