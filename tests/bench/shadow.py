@@ -21,16 +21,16 @@ from tests.serving.registry import FakeRegistry
 ROUNDS, ROUND_S, CONNECTIONS = 6, 1.2, 16
 RATES = (500, 1000, None)  # requests a second; None: each connection asks again at once
 SPEC = problems.load("flights").spec
-SHADOWS = {"none": 0.25, "like the champion": 0.25, "slow": 0.75}
+SHADOWS = {"1": "no shadow", "2": "like the champion", "3": "slow"}  # by version; the first is the champion
 Round = tuple[float, float, float, float, float]  # requests/s, p50 and p99 in ms, rows scored and dropped
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         registry = FakeRegistry("flights")
-        for name, prediction in SHADOWS.items():
-            registry.register(name, bundle(SPEC, Path(folder, name), prediction, "slow" * (name == "slow")))
-        registry.release("none")
+        for version, name in SHADOWS.items():
+            registry.register(version, bundle(SPEC, Path(folder, version), fault="slow" * (name == "slow")))
+        registry.release("1")
         server = ServerProcess(Path(folder, "home"), registry.url)
         server.ready()
         for rate in RATES:
@@ -40,20 +40,22 @@ def main() -> None:
 
 
 def measure(server: ServerProcess, registry: FakeRegistry, rate: int | None) -> None:
-    found: dict[str, list[Round]] = {name: [] for name in SHADOWS}
+    found: dict[str, list[Round]] = {version: [] for version in SHADOWS}
     for _ in range(ROUNDS):
-        for name in SHADOWS:
-            tried = None if name == "none" else name
-            registry.release("none", tried, shadow=tried is not None)
+        for version in SHADOWS:
+            tried = None if version == "1" else version
+            registry.release("1", tried, shadow=tried is not None)
             server.wait("/release", shadow=tried)
             asyncio.run(under_load(server.port, 0.2, rate))
-            found[name].append(one_round(server, rate))
-    for name, rounds in found.items():
+            found[version].append(one_round(server, rate))
+    for version, rounds in found.items():
         per_s, p50, p99 = max(r[0] for r in rounds), min(r[1] for r in rounds), min(r[2] for r in rounds)
         scored, dropped = (sum(r[i] for r in rounds) for i in (3, 4))
         share = f"{scored / (scored + dropped):5.0%}" if scored + dropped else "     "
         asked = f"{rate or 'no limit':>8}"
-        print(f"{asked} | {name:17} | {per_s:6.0f}/s | p50 {p50:5.2f} ms | p99 {p99:6.2f} ms | scored {share}")
+        print(
+            f"{asked} | {SHADOWS[version]:17} | {per_s:6.0f}/s | p50 {p50:5.2f} ms | p99 {p99:6.2f} ms | scored {share}"
+        )
 
 
 def one_round(server: ServerProcess, rate: int | None) -> Round:
