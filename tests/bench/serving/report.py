@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,29 +16,38 @@ NAMES = {"ours": "this server", "empty": "an empty FastAPI endpoint", "mlflow": 
 PACKAGES = ("uvicorn", "httptools", "uvloop", "fastapi", "pydantic", "msgspec", "onnxruntime", "mlflow", "scikit-learn")
 
 
-def ratios(found: Measured) -> list[tuple[str, float, str, float]]:
-    """What, how much, at least (>=) or at most (<=), the target."""
+@dataclass(frozen=True)
+class Target:
+    """One ratio or number. The benchmark fails beyond `floor`, which is the target but where a busy machine shows."""
+
+    what: str
+    got: float
+    sign: str  # >= or <=
+    target: float
+    floor: float
+
+    def meets(self, limit: float) -> bool:
+        return self.got >= limit if self.sign == ">=" else self.got <= limit
+
+
+def targets(found: Measured) -> list[Target]:
     ours, empty, mlflow = (found.loads[name] for name in ("ours", "empty", "mlflow"))
+    in_batches = found.batch_rows_per_s / found.bare_row_per_s
     return [
-        ("requests/s, times those of `mlflow models serve`", ours.per_s / mlflow.per_s, ">=", 20.0),
-        ("requests/s, times those of the empty endpoint", ours.per_s / empty.per_s, ">=", 0.6),
-        ("p99, times that of `mlflow models serve`", ours.p99_ms / mlflow.p99_ms, "<=", 0.1),
-        (
-            "rows/s in batches, times bare onnxruntime's row by row",
-            found.batch_rows_per_s / found.bare_row_per_s,
-            ">=",
-            0.5,
-        ),
-        ("memory under load, MB", found.rss_mb["ours"], "<=", 150.0),
-        ("start to ready with a warm model cache, s", found.ready_s, "<=", 2.0),
+        Target("requests/s, times those of `mlflow models serve`", ours.per_s / mlflow.per_s, ">=", 20, 20),
+        Target("requests/s, times those of the empty endpoint", ours.per_s / empty.per_s, ">=", 0.6, 0.45),
+        Target("p99, times that of `mlflow models serve`", ours.p99_ms / mlflow.p99_ms, "<=", 0.1, 0.1),
+        Target("rows/s in batches, times bare onnxruntime's row by row", in_batches, ">=", 0.5, 0.5),
+        Target("memory under load, MB", found.rss_mb["ours"], "<=", 150, 150),
+        Target("start to ready with a warm model cache, s", found.ready_s, "<=", 2, 4),
     ]
 
 
 def missed(found: Measured) -> list[str]:
     return [
-        f"{what}: {got:.3g}, the target is {sign} {target:g}"
-        for what, got, sign, target in ratios(found)
-        if not (got >= target if sign == ">=" else got <= target)
+        f"{one.what}: {one.got:.3g}, it must be {one.sign} {one.floor:g}"
+        for one in targets(found)
+        if not one.meets(one.floor)
     ]
 
 
@@ -46,20 +56,9 @@ def table(found: Measured) -> str:
     for name, load in found.loads.items():
         numbers = f"{load.per_s:,.0f} | {load.p50_ms:.2f} | {load.p99_ms:.2f} | {found.rss_mb[name]:.0f}"
         lines.append(f"| {NAMES[name]} | {numbers} |")
-    lines += ["", "| what | measured | target |", "|---|---|---|"]
-    lines += [f"| {what} | {got:.3g} | {sign} {target:g} |" for what, got, sign, target in ratios(found)]
-    bare = f"{found.bare_row_per_s:,.0f} one by one, {found.bare_rows_per_s:,.0f} {BATCH_ROWS:,} at a time"
-    busiest = max(load.generator_share for load in found.loads.values())
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"Batches of {BATCH_ROWS:,} rows: {found.batch_rows_per_s:,.0f} rows/s. Bare onnxruntime: rows/s {bare}.",
-            f"{CONNECTIONS} keep-alive connections, one row a request; of {ROUNDS} rounds of {ROUND_S:g} s, in turns, the "
-            f"quietest. The load generator, a process of its own, needed at most {busiest:.0%} of a core.",
-            _machine(),
-        ]
-    )
+    lines += ["", "| what | measured | target | the benchmark fails beyond |", "|---|---|---|---|"]
+    lines += [f"| {t.what} | {t.got:.3g} | {t.sign} {t.target:g} | {t.floor:g} |" for t in targets(found)]
+    return "\n".join([*lines, "", *_notes(found)])
 
 
 def write(found: Measured) -> None:
@@ -69,8 +68,17 @@ def write(found: Measured) -> None:
     PAGE.write_text(f"{before}{START}\n{table(found)}\n{END}{after}")
 
 
-def _machine() -> str:
-    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+def _notes(found: Measured) -> list[str]:
+    bare = f"{found.bare_row_per_s:,.0f} one by one, {found.bare_rows_per_s:,.0f} {BATCH_ROWS:,} at a time"
+    busiest = max(load.generator_share for load in found.loads.values())
     memory = psutil.virtual_memory().total / 2**30
-    machine = f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB"
-    return f"{machine}, Python {platform.python_version()}; {packages}."
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    return [
+        f"Batches of {BATCH_ROWS:,} rows: {found.batch_rows_per_s:,.0f} rows/s; bare onnxruntime, rows/s: {bare}.",
+        "",
+        f"{CONNECTIONS} keep-alive connections, one row a request, {ROUNDS} rounds of {ROUND_S:g} s in turns, of which",
+        "the quietest counts: what else the machine does can only take away. The load generator, a process of its own,",
+        f"needed at most {busiest:.0%} of a core.",
+        f"{os.cpu_count()} cores ({platform.machine()}), {memory:.0f} GiB, Python {platform.python_version()};",
+        f"{packages}.",
+    ]
