@@ -61,8 +61,8 @@ class Spool:
     def append(self, lines: bytes, rows: int) -> None:
         """Write complete lines; when this returns, the operating system has them. Raises SpoolFull."""
         with self._lock:
-            self._over = self.pending_bytes + len(lines) > self.limit
-            if self._over:
+            if self.pending_bytes + len(lines) > self.limit:
+                self._over = True
                 raise SpoolFull(self._too_much())
             try:
                 self._write(lines)
@@ -75,7 +75,10 @@ class Spool:
             self.pending_rows += rows
 
     def trouble(self) -> str | None:
-        """Why it takes nothing more; None when it does, as far as it knows. Tries a disk that was full."""
+        """Why it takes nothing more, or not everything; None when it does, as far as it knows. Tries a full disk again.
+
+        Over its limit it stays full until there is some room, also while a small record still fits.
+        """
         with self._lock:
             if self._over and self.pending_bytes < ROOM * self.limit:
                 self._over = False

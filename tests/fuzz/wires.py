@@ -16,11 +16,11 @@ AT_ONCE = 8
 PATIENCE_S = 1.0  # for an answer that may never come
 
 
-def send_all(judge: Judge, row: dict[str, Any]) -> None:
+def send_all(judge: Judge, row: dict[str, Any], patience_s: float = PATIENCE_S) -> None:
     """Some at a time, each on a connection of its own; after each the server must answer others."""
 
     def send(about: str, content: bytes) -> None:
-        _check(judge, about, _exchange(judge.port, content))
+        _check(judge, about, _exchange(judge.port, content, patience_s))
         judge.is_alive(about)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -155,11 +155,11 @@ def _chunks(body: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"coding {coding!r}", _raw(b"Transfer-Encoding: " + coding, body=b"0\r\n\r\n")
 
 
-def _exchange(port: int, content: bytes) -> bytes:
+def _exchange(port: int, content: bytes, patience_s: float) -> bytes:
     """What comes back until the server hangs up or is silent for a moment."""
     received, until = b"", time.monotonic() + 20
     with socket.create_connection(("127.0.0.1", port)) as caller:
-        caller.settimeout(PATIENCE_S)
+        caller.settimeout(patience_s)
         try:
             caller.sendall(content)
             while (more := caller.recv(65536)) and time.monotonic() < until:

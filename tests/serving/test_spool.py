@@ -1,13 +1,17 @@
 """The spool: nothing that was acknowledged is lost, nothing is counted twice."""
 
+import errno
 import json
 import os
+import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select
 
+from core import predictions
 from core.database import connect
 from core.errors import ConfigError
 from core.predictions import PREDICTIONS, count
@@ -27,6 +31,10 @@ def line(i: int, **change: Any) -> bytes:
 @pytest.fixture
 def store(tmp_path: Path) -> Engine:
     return connect(f"sqlite:///{tmp_path / 'store.db'}")
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def ship(spool: Spool, tmp_path: Path) -> None:
@@ -110,6 +118,88 @@ def test_a_full_disk_leaves_no_half_line(tmp_path: Path, store: Engine, monkeypa
     spool.append(line(2), 1)
     ship(spool, tmp_path)
     assert ids(store) == ["000000", "000002"]
+
+
+def test_a_disk_with_no_room_for_the_next_segment_loses_nothing(
+    tmp_path: Path, store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", segment_bytes=len(line(0)))
+    spool.append(line(0), 1)
+    with monkeypatch.context() as full:
+        full.setattr(os, "open", no_space)
+        with pytest.raises(SpoolFull, match="No space left"):
+            spool.append(line(1), 1)
+        ship(spool, tmp_path)
+    spool.append(line(2), 1)
+    ship(spool, tmp_path)
+    assert ids(store) == ["000000", "000002"]
+
+
+def test_shipping_goes_on_where_progress_cannot_be_noted(
+    tmp_path: Path, store: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", segment_bytes=len(line(0)))
+    monkeypatch.setattr(Path, "write_text", no_space)
+    for i in range(3):
+        spool.append(line(i), 1)
+    ship(spool, tmp_path)
+    spool.close()
+    assert Spool(tmp_path / "spool").pending_rows <= 1  # the last segment, again
+    assert ids(store) == [f"{i:06d}" for i in range(3)]
+
+
+def test_it_is_in_trouble_until_there_is_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool", limit=10 * len(line(0)))
+    assert spool.trouble() is None
+    for i in range(10):
+        spool.append(line(i), 1)
+    with pytest.raises(SpoolFull):
+        spool.append(line(10), 1)
+    assert "is full" in str(spool.trouble())
+    ship(spool, tmp_path)
+    assert spool.trouble() is None
+
+
+def test_a_disk_that_was_full_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", no_space)
+        full.setattr(Path, "write_bytes", no_space)
+        with pytest.raises(SpoolFull):
+            spool.append(line(0), 1)
+        assert "No space left" in str(spool.trouble())
+    assert spool.trouble() is None
+    assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == ["000000000001.jsonl", "owner.lock"]
+
+
+def test_a_large_backlog_is_not_read_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    first, rows = tmp_path / "spool" / f"{1:012d}.jsonl", 40_000
+    first.write_bytes(line(0) * rows)
+    for number in range(2, 20):
+        os.link(first, first.with_name(f"{number:012d}.jsonl"))
+    tracemalloc.start()
+    spool = Spool(tmp_path / "spool")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * spools.READ < first.stat().st_size
+    assert spool.pending_bytes == 19 * first.stat().st_size
+    assert spool.pending_rows == pytest.approx(19 * rows, rel=0.01)
+
+
+def test_a_bug_in_shipping_does_not_end_it(tmp_path: Path, store: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    shipper = Shipper(spool, Store(f"sqlite:///{tmp_path / 'store.db'}"))
+    spool.append(line(0), 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(predictions, "add_lines", lambda *_: 1 / 0)
+        shipper.start()
+        time.sleep(0.5)
+    until = time.monotonic() + 10
+    while spool.pending_rows and time.monotonic() < until:
+        time.sleep(0.05)
+    shipper.stop()
+    assert ids(store) == ["000000"]
 
 
 def test_a_line_longer_than_what_is_read_at_once_is_shipped(tmp_path: Path, store: Engine) -> None:
