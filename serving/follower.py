@@ -8,15 +8,13 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import Engine
-
-from core import online
 from core.errors import ModelRefused, RegistryError, RegistryUnavailable
 from core.releases import Reader, Release
 from core.schema import ProblemSpec
 from serving.cache import ModelCache
+from serving.lookups import LookupReader
 from serving.state import ServedModel, State
-from serving.store import STORE_ERRORS, Store
+from serving.store import Store
 
 log = logging.getLogger(__name__)
 RETRY_S = 60.0
@@ -50,13 +48,13 @@ class Follower(threading.Thread):
 
     def __init__(self, spec: ProblemSpec, reader: Reader, cache: ModelCache, store: Store, poll_s: float) -> None:
         super().__init__(name="follower", daemon=True)
-        self._spec, self._reader, self._cache, self._store, self._poll_s = spec, reader, cache, store, poll_s
+        self._spec, self._reader, self._cache, self._poll_s = spec, reader, cache, poll_s
+        self._lookups = LookupReader(spec, store)
         self._stopping = threading.Event()
         self.state = State.empty(spec)
         self.wanted: Release | None = None
         self.registry_error: str | None = "the registry was not asked yet"
         self.refusals = Refusals()
-        self._store_error: str | None = None
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -155,18 +153,6 @@ class Follower(threading.Thread):
         self.registry_error = error
 
     def _follow_lookups(self) -> None:
-        try:
-            self._read_lookups(self._store.engine())
-            self._store_error = None
-        except STORE_ERRORS as error:
-            if self._store_error is None:
-                log.warning("look-ups are not refreshed: %s", str(error).splitlines()[0][:200])
-            self._store_error = str(error)
-
-    def _read_lookups(self, engine: Engine) -> None:
-        newest = online.newest(engine, self._spec.name)
-        if newest != self.state.lookups_id:
-            lookups = online.read(engine, self._spec.name, self._spec.lookups)
-            for lookup in lookups.values():
-                lookup.prepare()
-            self.state = replace(self.state, lookups=lookups, lookups_id=newest)
+        found = self._lookups.newer(self.state.lookups_id)
+        if found is not None:
+            self.state = replace(self.state, lookups=found.lookups, lookups_id=found.newest)
