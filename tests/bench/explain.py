@@ -1,4 +1,5 @@
-"""What an explanation costs, and how far it is from the truth: tables for docs/performance.md, in two or three minutes.
+"""What an explanation costs, how far it is from the truth, and how exactly a prediction can be replayed: the tables of
+docs/performance.md, in three minutes.
 
     .venv/bin/python -m tests.bench.explain
 
@@ -7,11 +8,13 @@ Real flights, the candidates of problem.yaml as of AS_OF, one caller. The truth 
 
 import http.client
 import json
+import multiprocessing
 import os
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,8 @@ from tests.serving.registry import FakeRegistry
 FIRST, AS_OF = date(2013, 1, 1), date(2013, 4, 12)
 TRUTH, ROWS, REQUESTS, SERVED = 2500, 40, 1500, "hgb"
 TRIED = (1, 5, PAIRS, 100)
+BATCHED, BATCHES = 300, (2, 16, 128)
+PLAIN, EXPLAINED = "/predict", "/predict?explain=true"
 
 
 def main() -> None:
@@ -53,6 +58,10 @@ def main() -> None:
         sample = _rows(problem.spec, held_out.sample(ROWS, random_state=1))
         for name in problem.spec.candidates:
             print(*_errors(name, OnnxModel.load(Path(folder, name), problem.spec), sample), sep="\n")
+        print(f"\n| model | batches of | rows of {BATCHED} that differ | by at most |\n|---|---|---|---|")
+        some = inputs(problem.spec, held_out.sample(BATCHED, random_state=2))
+        for name in problem.spec.candidates:
+            print(*_rounding(name, OnnxModel.load(Path(folder, name), problem.spec), some), sep="\n")
         print(f"\n| POST, {SERVED}, one caller | p50 ms | p99 ms |\n|---|---|---|")
         print(*_over_http(problem.spec, Path(folder)), sep="\n")
 
@@ -87,6 +96,19 @@ def _explained(model: OnnxModel, rows: Sequence[Columns], pairs: int) -> tuple[n
     return np.array(found), seconds
 
 
+def _rounding(name: str, model: OnnxModel, columns: Columns) -> Iterator[str]:
+    """How far predictions of rows in batches are from those of the same rows alone."""
+    alone = _batched(model, columns, 1)
+    for size in BATCHES:
+        off = np.abs(_batched(model, columns, size) - alone)
+        yield f"| {name} | {size} | {np.count_nonzero(off)} | {off.max():.2g} |"
+
+
+def _batched(model: OnnxModel, columns: Columns, size: int) -> np.ndarray:
+    starts = range(0, BATCHED, size)
+    return np.concatenate([model.predict({n: v[i : i + size] for n, v in columns.items()}) for i in starts])
+
+
 def _over_http(spec: ProblemSpec, folder: Path) -> Iterator[str]:
     """The look-up values are sent, so that no feature is like the typical row's for being missing."""
     registry = FakeRegistry(spec.name)
@@ -96,13 +118,33 @@ def _over_http(spec: ProblemSpec, folder: Path) -> Iterator[str]:
     try:
         server.ready()
         row = example(spec) | {name: _between(about) for name, about in spec.lookup_values.items()}
-        for path in ("/predict", "/predict?explain=true"):
+        for path in (PLAIN, EXPLAINED):
             _timed(server.url, path, row, 200)
-            p50, p99 = np.percentile(_timed(server.url, path, row, REQUESTS), [50, 99]) * 1000
-            yield f"| `{path}` | {p50:.2f} | {p99:.2f} |"
+            yield _line(f"`{path}`", _timed(server.url, path, row, REQUESTS))
+        for other in (PLAIN, EXPLAINED):
+            with _beside(server.url, other, row):
+                yield _line(f"`{PLAIN}`, beside a caller of `{other}`", _timed(server.url, PLAIN, row, REQUESTS))
     finally:
         server.stop()
         registry.close()
+
+
+@contextmanager
+def _beside(url: str, path: str, row: Mapping[str, Any]) -> Iterator[None]:
+    """Another caller, in a process of its own, that asks without a pause."""
+    caller = multiprocessing.get_context("spawn").Process(target=_timed, args=(url, path, row, 10**9), daemon=True)
+    caller.start()
+    time.sleep(3)  # until it has started
+    try:
+        yield
+    finally:
+        caller.kill()
+        caller.join()
+
+
+def _line(what: str, seconds: Sequence[float]) -> str:
+    p50, p99 = np.percentile(seconds, [50, 99]) * 1000
+    return f"| {what} | {p50:.2f} | {p99:.2f} |"
 
 
 def _between(about: Value) -> float:
