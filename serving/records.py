@@ -46,44 +46,56 @@ def as_lines(found: list[Record]) -> bytes:
 def _of_attempt(spec: ProblemSpec, attempt: Attempt, common: list[Record]) -> list[Record]:
     by = {"model_version": attempt.model.version, "role": attempt.role, "latency_ms": attempt.latency_ms}
     rows, n = attempt.rows.tolist(), len(attempt.rows)
-    own = _rowwise({"id": attempt.ids, **_predicted(spec, attempt)}, n)
-    found = [common[row] | by | mine for row, mine in zip(rows, own, strict=True)]
+    own = zip(rows, attempt.ids, *_predicted(spec, attempt), strict=True)
+    found = [
+        {**common[row], **by, "id": id, "score": score, "label": label, "outputs": outputs, "error": error}
+        for row, id, score, label, outputs, error in own
+    ]
     if attempt.embedding:
         embedding = _rowwise({name: column.tolist() for name, column in attempt.embedding.items()}, n)
         found = [r | {"features": r["features"] | e} for r, e in zip(found, embedding, strict=True)]
     return found
 
 
-def _predicted(spec: ProblemSpec, attempt: Attempt) -> dict[str, list[Any]]:
+def _predicted(spec: ProblemSpec, attempt: Attempt) -> tuple[list[Any], ...]:
     """score, label, outputs and error, a list each. What an error says may hold a value that nobody may log."""
     task, prediction, answered = of(spec), attempt.prediction, attempt.answered.tolist()
     error = attempt.error.partition(":")[0] if spec.sensitive else attempt.error
     outputs = prediction.tolist() if prediction.ndim == 2 else [None] * len(answered)
-    return {
-        "score": task.score(prediction).tolist(),
-        "label": [label if ok else None for label, ok in zip(task.names(prediction), answered, strict=True)],
-        "outputs": [row if ok else None for row, ok in zip(outputs, answered, strict=True)],
-        "error": [None if ok else error for ok in answered],
-    }
+    return (
+        task.score(prediction).tolist(),
+        [label if ok else None for label, ok in zip(task.names(prediction), answered, strict=True)],
+        [row if ok else None for row, ok in zip(outputs, answered, strict=True)],
+        [None if ok else error for ok in answered],
+    )
 
 
 def common_part(spec: ProblemSpec, seen: Seen, mask: Mask) -> list[Record]:
     """What a row's record says whoever answered it; sensitive values only as hashes."""
-    now = time.time()
-    return _rowwise(
-        {
-            "problem": [spec.name] * len(seen.rows),
-            "event_id": [str(row[spec.id]) for row in seen.rows],
-            "entity": [mask.text(spec.entity, str(entity)) for entity in seen.columns[spec.entity].tolist()],
-            "day": event_day(spec, seen.columns).tolist(),
-            "event_time": seen.columns[spec.time].astype(np.int64).tolist(),
-            "served_at": [now] * len(seen.rows),
-            "inputs": [mask.row({name: v for name, v in row.items() if v is not None}) for row in seen.rows],
-            "features": _rowwise(_watched(seen, mask), len(seen.rows)),
-            "as_of": _rowwise(_iso(seen.as_of), len(seen.rows)),
-        },
-        len(seen.rows),
+    now, rows, n = time.time(), seen.rows, len(seen.rows)
+    each = zip(
+        rows,
+        seen.columns[spec.entity].tolist(),
+        event_day(spec, seen.columns).tolist(),
+        seen.columns[spec.time].astype(np.int64).tolist(),
+        _rowwise(_watched(seen, mask), n),
+        _rowwise(_iso(seen.as_of), n),
+        strict=True,
     )
+    return [
+        {
+            "problem": spec.name,
+            "event_id": str(row[spec.id]),
+            "entity": mask.text(spec.entity, str(entity)),
+            "day": day,
+            "event_time": event_time,
+            "served_at": now,
+            "inputs": mask.row({name: v for name, v in row.items() if v is not None}),
+            "features": features,
+            "as_of": as_of,
+        }
+        for row, entity, day, event_time, features, as_of in each
+    ]
 
 
 def _watched(seen: Seen, mask: Mask) -> dict[str, list[Any]]:
