@@ -16,7 +16,7 @@ from core import keys
 from tests.serving.process import ROOT, free_port
 
 KEY = keys.new_key()
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True)
