@@ -85,6 +85,10 @@ fuzz-serving: $(READY)  ## ask a real model server what its OpenAPI document all
 bench-serving: $(READY)  ## the model server beside `mlflow models serve` and an empty endpoint
 	@$(BIN)/python -m tests.bench.serving
 
+.PHONY: bench-score
+bench-score: $(READY)  ## `loop score` beside bare onnxruntime: rows a second and memory
+	@$(BIN)/python -m tests.bench.score
+
 .PHONY: check
 check: $(READY)  ## lint, formatting, types, direction of the imports, docs
 	@$(BIN)/ruff check

@@ -93,10 +93,11 @@ def _scored(job: Job, at: tuple[int, int]) -> Iterator[Scored]:
         closing(ahead(map(preparer.prepare, chunks))) as prepared,
     ):
         for item in prepared:
-            yield _answered(job.model, item, answers.width(job.problem.spec))
+            yield answered(job.model, item, answers.width(job.problem.spec))
 
 
-def _answered(model: OnnxModel, item: Prepared, width: int) -> Scored:
+def answered(model: OnnxModel, item: Prepared, width: int) -> Scored:
+    """A chunk through the graph. `width`: numbers of a prediction. One that is not finite is a row's refusal."""
     n, reasons = len(item.ids), dict(item.reasons)
     raw = np.full((n, width), np.nan, np.float32)
     if len(item.good):

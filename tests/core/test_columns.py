@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.columns import event_day, flat, from_frame, from_rows, offset_name, stacked, to_rows
+from core.columns import as_text, distinct, event_day, flat, from_frame, from_rows, offset_name, stacked, to_rows
 from core.schema import ProblemSpec
 from tests.toy import spec as toy_spec
 
@@ -132,3 +132,37 @@ def test_whole_numbers_that_may_be_missing_and_categories_travel_like_others() -
     np.testing.assert_array_equal(columns["size"], [1.0, np.nan])
     assert columns["kind"].tolist() == ["red", "__NA__"]
     same(from_rows(spec, parsed(spec, to_rows(spec, odd))), columns)
+
+
+# many rows ------------------------------------------------------------------------------------------------------------
+
+
+def many(kind: str) -> np.ndarray:
+    rng, n = np.random.default_rng(0), 5000
+    return {
+        "short texts": rng.choice(["UA", "B6", "é", ""], n),
+        "long texts": rng.choice([f"a rather long name {i}" for i in range(900)], n),
+        "all different": np.array([f"{i:x}" for i in range(n)]),
+        "numbers": rng.integers(-9, 9, n),
+        "large numbers": rng.integers(-(2**62), 2**62, n),
+        "hours": np.datetime64("2013-04-01T00", "h") + rng.integers(0, 500, n),
+        "moments, some missing": np.array(["NaT", "2013-04-01T01"], "datetime64[s]")[rng.integers(0, 2, n)],
+    }[kind]
+
+
+KINDS = ["short texts", "long texts", "all different", "numbers", "large numbers", "hours", "moments, some missing"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_distinct_values_are_each_found_once_and_put_together_they_are_the_column(kind: str) -> None:
+    values = many(kind)
+    where, which = distinct(values)
+    np.testing.assert_array_equal(values[where][which], values)
+    assert len(where) == len(np.unique(values))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [0, 3, 5000])
+def test_a_column_as_text_is_what_numpy_writes_row_by_row(kind: str, rows: int) -> None:
+    values = many(kind)[:rows]
+    assert as_text(values).tolist() == values.astype(str).tolist()

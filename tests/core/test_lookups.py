@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core import lookups
 from core.lookups import Lookup, join, joined_key
 from core.schema import LookupSpec
 
@@ -66,8 +67,12 @@ def test_a_moment_that_is_missing_finds_nothing() -> None:
     assert np.isnan(found["rain"]).all()
 
 
+@pytest.mark.parametrize("cells", [0, 1 << 20])
 @pytest.mark.parametrize("seed", range(8))
-def test_random_tables_give_what_pandas_merge_asof_gives(seed: int) -> None:
+def test_random_tables_give_what_pandas_merge_asof_gives(
+    seed: int, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookups, "GRID_CELLS", cells)  # many rows go through a grid, where it is not too large
     rng = np.random.default_rng(seed)
     rows, questions = int(rng.integers(1, 400)), 500
     names = np.array(["JFK", "EWR", "LGA", "a", "zz\x1fy"])
@@ -118,3 +123,24 @@ def test_keys_of_several_columns_do_not_run_into_each_other() -> None:
     one = joined_key({"x": np.array(["ab", "a"]), "y": np.array(["c", "bc"])}, ["x", "y"])
     assert one[0] != one[1]
     assert joined_key({"x": np.array([1, 2]), "y": np.array(["a", "b"])}, ["x"]).tolist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("keys", [["city"], ["city", "hour"], ["hour", "city", "day"]])
+def test_many_rows_are_joined_as_each_of_them_alone(keys: list[str]) -> None:
+    rng, n = np.random.default_rng(1), 1000
+    columns = {
+        "city": rng.choice(["a", "b", "ä", "unknown"], n),
+        "hour": rng.integers(0, 24, n),
+        "day": np.datetime64("2013-04-01") + rng.integers(0, 3, n),
+    }
+    spec = {"weather": LookupSpec(keys=keys, tolerance_h=3, feed="live", values={"rain": {"description": "mm"}})}
+    known = joined_key({name: column[:300] for name, column in columns.items()}, keys)
+    table = Lookup.build(known, hours(*rng.integers(0, 40, 300) / 4), {"rain": rng.random(300)}, 3)
+    at = hours(*rng.integers(-4, 60, n) / 4)
+    together, used = join(columns, at, spec, {"weather": table})
+    for i in range(0, n, 37):
+        one = {name: column[i : i + 1] for name, column in columns.items()}
+        alone, used_alone = join(one, at[i : i + 1], spec, {"weather": table})
+        np.testing.assert_array_equal(together["rain"][i : i + 1], alone["rain"])
+        np.testing.assert_array_equal(used["weather"][i : i + 1], used_alone["weather"])
+    assert 0 < np.isnan(together["rain"]).sum() < n

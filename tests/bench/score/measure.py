@@ -1,5 +1,6 @@
 """What is measured: rows a second of `loop score` and of onnxruntime alone, in turns, and the command's memory."""
 
+import json
 import os
 import re
 import subprocess
@@ -31,6 +32,7 @@ class Measured:
     bare_per_s: list[float]
     parquet: list[Run]
     csv: Run
+    stages_us: dict[str, float]  # processor time a row of each stage
 
 
 def measure(material: Material) -> Measured:
@@ -43,7 +45,7 @@ def measure(material: Material) -> Measured:
             bare.append(_bare(material))
             runs.append(_score(material, registry.url, material.parquet))
         bare.append(_bare(material))
-        return Measured(material.rows, bare, runs, _score(material, registry.url, material.csv))
+        return Measured(material.rows, bare, runs, _score(material, registry.url, material.csv), _stages(material))
     finally:
         registry.close()
 
@@ -51,6 +53,14 @@ def measure(material: Material) -> Measured:
 def _bare(material: Material) -> float:
     command = [sys.executable, "-m", "tests.bench.score.bare", str(material.bundle), str(material.ready), str(BARE_S)]
     return float(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+
+
+def _stages(material: Material) -> dict[str, float]:
+    command = [sys.executable, "-m", "tests.bench.score.stages", str(material.folder)]
+    found: dict[str, float] = json.loads(
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    )
+    return found
 
 
 def _score(material: Material, registry_url: str, table: Path) -> Run:

@@ -1,6 +1,10 @@
 """The targets of the batch benchmark, its table, and where the table is kept."""
 
+from pathlib import Path
+
 from tests.bench.score.measure import Measured
+
+PAGE = Path(__file__).resolve().parents[3] / "docs/performance.md"
 
 SHARE, PEAK_MB = 0.8, 1000.0
 START, END = "<!-- make bench-score -->", "<!-- end of make bench-score -->"
@@ -35,10 +39,18 @@ def table(found: Measured) -> str:
     )
     lines += ["", "| what | measured | target |", "|---|---|---|"]
     lines += [f"| {what} | {got:.3g} | {sign} {target:g} |" for what, got, sign, target in ratios(found)]
+    stages = ", ".join(f"{name} {us:.2f}" for name, us in found.stages_us.items())
     whole = min(found.parquet, key=lambda run: run.whole_s)
     cpu = f"The whole process, imports and all, took {whole.whole_s:.1f} s and {whole.cpu_s:.1f} s of processor time."
-    return "\n".join([*lines, "", cpu])
+    return "\n".join([*lines, "", f"Processor time of a row by stage, in microseconds: {stages}.", cpu])
 
 
 def _each(per_s: list[float]) -> str:
     return ", ".join(f"{value / 1000:,.0f} k" for value in per_s)
+
+
+def write(found: Measured) -> None:
+    """Replace the table of docs/performance.md."""
+    before, _, rest = PAGE.read_text().partition(START)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{START}\n{table(found)}\n{END}{after}")
