@@ -110,7 +110,7 @@ def seen(spec: ProblemSpec, contract: Contract, logged: Mapping[str, Any], drift
         as_of = logged["as_of"].get(lookup) if source.startswith("look-up") else None
         notes = [
             *_noted(contract, logged["features"], name),
-            *([f"drifted: PSI {psi[name]:.2f}"] if name in psi else []),
+            *([f"drift {psi[name]:.2f}"] if name in psi else []),
         ]
         return Seen(name, logged["features"].get(name), source, as_of, notes, name in names)
 

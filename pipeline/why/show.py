@@ -135,7 +135,10 @@ def _drift(drift: Mapping[str, Any] | None, version: str) -> RenderableType:
     judged = "no champion" if drift["champion"] is None else f"version {drift['champion']}"
     other = "" if drift["champion"] == version else ", which is not the one that answered"
     said = f"the night of {drift['as_of']}: [bold]{drift['decision']}[/bold], on {judged}{other}"
-    return Group(said, *(Padding(f"· {escape(reason)}", 0) for reason in drift["reasons"]))
+    reasons = _table("", "", header=False)
+    for reason in drift["reasons"]:
+        reasons.add_row("·", escape(reason))
+    return Group(said, reasons)
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> Table:

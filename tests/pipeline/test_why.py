@@ -176,7 +176,7 @@ def test_the_drift_is_what_was_known_when_it_was_answered(toy: World, asked: str
     found = toy.why(asked)
     assert found.drift
     assert (found.drift["as_of"], found.drift["reasons"]) == (date(2013, 4, 2), ["reason 2"])
-    assert {one.name: one.notes for one in found.seen}["size"] == ["drifted: PSI 0.31"]
+    assert {one.name: one.notes for one in found.seen}["size"] == ["drift 0.31"]
 
 
 def test_an_outcome_is_told_once_it_is_known(toy: World) -> None:
