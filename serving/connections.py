@@ -16,8 +16,7 @@ from serving.server import Server
 from serving.traffic import Traffic
 from serving.writes import OneWrite
 
-MOST = 1000  # connections that are served
-BESIDE = 500  # more that are told to come back, and then closed
+MOST = 1000  # connections that are served; as many more are told to come back
 SPARE_FILES = 100  # for the spool, models, the store
 LOOK_S = 2.0
 READ_S = 30.0  # for a whole request, from its first byte or from the connection to its last byte
@@ -50,7 +49,7 @@ class Connection(HttpToolsProtocol):
         self.traffic.peers.add(self)
         self._since = self.loop.time()
         self._timer = self.loop.call_later(LOOK_S, self._look)
-        if len(self.traffic.peers) > self.most + BESIDE:
+        if len(self.traffic.peers) > 2 * self.most:
             transport.abort()
         self._away = len(self.traffic.peers) > self.most
 
@@ -138,7 +137,7 @@ class Connection(HttpToolsProtocol):
 def connection(server: Server) -> type[Connection]:
     """The protocol for uvicorn."""
     logging.getLogger("uvicorn.error").addFilter(Quiet())
-    most = min(MOST, _files() - SPARE_FILES - BESIDE)
+    most = (_files(2 * MOST + SPARE_FILES) - SPARE_FILES) // 2
     own = {"traffic": server.traffic, "shed": staticmethod(server.metrics.shed), "most": most}
     return type("ServedConnection", (Connection,), own)
 
@@ -150,6 +149,10 @@ class Quiet(logging.Filter):
         return record.levelno != logging.WARNING or record.name != "uvicorn.error"
 
 
-def _files() -> int:
-    """How many files this process may have open."""
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+def _files(wanted: int) -> int:
+    """How many files this process may have open, after asking for as many as are wanted; at most that many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)

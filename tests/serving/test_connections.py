@@ -2,12 +2,14 @@
 
 import json
 import re
+import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.drills.forge import Forged
@@ -97,6 +99,8 @@ def test_large_bodies_that_stop_halfway_are_bounded_and_small_requests_pass(serv
 
 
 def test_more_connections_than_are_served_are_told_to_come_back(server: Forged, found: Ground) -> None:
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(files, 2000), hard))
     with ExitStack() as open_:
         callers = [open_.enter_context(call(server)) for _ in range(1005)]
         last = callers[-1]
@@ -105,6 +109,11 @@ def test_more_connections_than_are_served_are_told_to_come_back(server: Forged, 
     assert said(reply)[0] == 503
     assert b"retry-after" in reply
     assert server.post("/predict", found.row).status_code == 200
+
+
+def test_it_asks_for_the_files_that_its_connections_need(server: Forged) -> None:
+    soft, hard = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    assert soft >= 2100 or soft == hard
 
 
 def test_a_head_without_end_is_refused(server: Forged) -> None:
