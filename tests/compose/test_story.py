@@ -8,7 +8,7 @@ import pytest
 from tests.compose.project import Project, running
 from tests.compose.story import BACK_S, FIRST_DAY, Story
 
-pytestmark = [pytest.mark.compose, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(2700)]
 
 
 @pytest.fixture(scope="module")
