@@ -61,10 +61,9 @@ def measure(material: Material, home: Path) -> Measured:
         bodies = _bodies(Path(folder), material)
         _agree(material, *(server for server in running if server.name != "empty"))
         loads = _loads(running, bodies)
-        in_batches = max(_in_batches(running[0], bodies["batches"]) for _ in range(ROUNDS))
+        rows_per_s = [_rows_per_s(running[0], bodies["batches"], material) for _ in range(ROUNDS)]
         rss = {server.name: server.rss_mb for server in running}
-    one, many = (max(_bare(material, rows) for _ in range(ROUNDS)) for rows in (1, BATCH_ROWS))
-    return Measured(loads, rss, ready_s, in_batches, one, many)
+    return Measured(loads, rss, ready_s, *map(max, zip(*rows_per_s, strict=True)))
 
 
 def _ready(home: Path, registry_url: str) -> float:
@@ -133,9 +132,10 @@ def _quietest(rounds: list[dict[str, float]]) -> Load:
     return Load(best["per_s"], p50_ms, p99_ms, best["own_cpu_share"])
 
 
-def _in_batches(server: Running, bodies: Path) -> float:
-    """Rows a second."""
-    return _under_load(server, "/predict/batch", bodies, ROUND_S, BATCH_CONNECTIONS)["per_s"] * BATCH_ROWS
+def _rows_per_s(server: Running, bodies: Path, material: Material) -> tuple[float, float, float]:
+    """Rows a second in batches, and of onnxruntime alone row by row and in batches."""
+    batches = _under_load(server, "/predict/batch", bodies, ROUND_S, BATCH_CONNECTIONS)["per_s"]
+    return batches * BATCH_ROWS, _bare(material, 1), _bare(material, BATCH_ROWS)
 
 
 def _bare(material: Material, rows: int) -> float:

