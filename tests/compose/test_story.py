@@ -50,7 +50,7 @@ def test_no_request_fails_but_while_the_server_itself_is_dead(story: Story) -> N
 
 
 def test_every_acknowledged_prediction_is_in_the_store(story: Story) -> None:
-    stored = set(story.project.sql("SELECT prediction_id FROM predictions"))
+    stored = set(story.project.sql("SELECT id FROM predictions"))
     assert set(story.load.acknowledged) - stored == set()
 
 
