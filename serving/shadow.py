@@ -8,7 +8,6 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,28 +24,33 @@ from serving.telemetry import Metrics
 
 log = logging.getLogger(__name__)
 AFTER_S = 0.005  # what was just answered leaves first
-SHARE = 0.1  # of the time, at most, it works
+SHARE = 0.05  # of the time, at most, it works
 WAITING_NUMBERS = 40_000  # of the rows that wait; a row has as many as its columns and arrays hold
-PIECE_ROWS = 64  # scored and written at once
+PIECE_ROWS = 64  # scored at once
+WORK_S = 0.002  # then it logs what it has, and rests
 SPOOL_BYTES = 64 * 1024 * 1024  # more than that not yet in the store: the spool is for what was answered
 
 
 @dataclass(frozen=True)
 class Job:
-    """Rows of one micro-batch or request: what the models see, and what their records say whoever answers."""
+    """Rows that were answered together: what the models see, and what their records say whoever answers."""
 
     model: ServedModel
     inputs: Columns
     common: list[Record]
 
-    def pieces(self) -> Iterator["Job"]:
-        for start in range(0, len(self.common), PIECE_ROWS):
-            part = slice(start, start + PIECE_ROWS)
-            yield Job(self.model, {name: column[part] for name, column in self.inputs.items()}, self.common[part])
+    def pieces(self) -> list["Job"]:
+        """Of at most PIECE_ROWS rows each."""
+        if len(self.common) <= PIECE_ROWS:
+            return [self]
+        parts = [slice(start, start + PIECE_ROWS) for start in range(0, len(self.common), PIECE_ROWS)]
+        return [
+            Job(self.model, {n: column[part] for n, column in self.inputs.items()}, self.common[part]) for part in parts
+        ]
 
 
 class Shadow(threading.Thread):
-    """`offer` from any thread; it takes microseconds."""
+    """`offer` from any thread; of a micro-batch it takes microseconds."""
 
     def __init__(self, spec: ProblemSpec, spool: Spool, metrics: Metrics) -> None:
         super().__init__(name="shadow", daemon=True)
@@ -63,24 +67,25 @@ class Shadow(threading.Thread):
             self._begin(model)
         if model is None:
             return
-        rows = len(answered.common)
+        rows, jobs = len(answered.common), Job(model, answered.seen.inputs, answered.common).pieces()
         with self._lock:
             full = self._waiting >= self._limit
             if not full:
                 self._waiting += rows
-                self._jobs.append(Job(model, answered.seen.inputs, answered.common))
+                self._jobs.extend(jobs)
         if full:
             self._metrics.dropped(model.version, rows)
         elif not self._some.is_set():
             self._some.set()
 
     def run(self) -> None:
+        """Few long rests instead of many short ones: whenever it wakes, it takes the interpreter from a request."""
         while not self._stopping.is_set():
             self._some.wait()
             self._some.clear()
-            self._stopping.wait(AFTER_S)
-            while not self._stopping.is_set() and (job := self._next()):
-                self._work(job)
+            rest_s = AFTER_S
+            while not self._stopping.wait(rest_s) and self._jobs:
+                rest_s = max(AFTER_S, self._work() * (1 / SHARE - 1))
 
     def stop(self) -> None:
         """What waits still is dropped."""
@@ -94,6 +99,21 @@ class Shadow(threading.Thread):
             self._model, self._waiting = model, 0
             self._jobs.clear()
 
+    def _work(self) -> float:
+        """Score what waits for WORK_S, one piece at least, and log it. Returns the seconds that it took."""
+        started, version, rows, found = time.perf_counter(), "", 0, list[Record]()
+        try:
+            while time.perf_counter() - started < WORK_S and (job := self._next()):
+                version, rows = job.model.version, rows + len(job.common)
+                found += of_attempts(self._spec, _attempts(job), job.common)
+            self._log(found)
+        except SpoolFull:
+            self._metrics.dropped(version, rows)
+        except Exception:  # whatever it is, requests go on and so does the shadow
+            log.exception("version %s could not be scored in shadow", version)
+            self._metrics.dropped(version, rows)
+        return time.perf_counter() - started
+
     def _next(self) -> Job | None:
         with self._lock:
             if not self._jobs:
@@ -102,25 +122,11 @@ class Shadow(threading.Thread):
             self._waiting -= len(job.common)
             return job
 
-    def _work(self, job: Job) -> None:
-        for piece in job.pieces():
-            started = time.perf_counter()
-            self._score(piece)
-            self._stopping.wait((time.perf_counter() - started) * (1 / SHARE - 1))
-
-    def _score(self, job: Job) -> None:
-        version, rows = job.model.version, len(job.common)
-        try:
-            if self._spool.pending_bytes > SPOOL_BYTES:
-                raise SpoolFull("the store is far behind")
-            found = of_attempts(self._spec, _attempts(job), job.common)
-            self._spool.append(as_lines(found), rows)
-            self._metrics.shadowed(found)
-        except SpoolFull:
-            self._metrics.dropped(version, rows)
-        except Exception:  # whatever it is, requests go on and so does the shadow
-            log.exception("version %s could not be scored in shadow", version)
-            self._metrics.dropped(version, rows)
+    def _log(self, found: list[Record]) -> None:
+        if self._spool.pending_bytes > SPOOL_BYTES:
+            raise SpoolFull("the store is far behind")
+        self._spool.append(as_lines(found), len(found))
+        self._metrics.shadowed(found)
 
 
 def _attempts(job: Job) -> list[Attempt]:

@@ -51,10 +51,8 @@ def measure(server: ServerProcess, registry: FakeRegistry, rate: int | None) -> 
     for version, rounds in found.items():
         per_s, p50, p99 = max(r[0] for r in rounds), min(r[1] for r in rounds), min(r[2] for r in rounds)
         share = np.median([r[3] for r in rounds])
-        asked = f"{rate or 'no limit':>8}"
-        print(
-            f"{asked} | {SHADOWS[version]:17} | {per_s:6.0f}/s | p50 {p50:5.2f} ms | p99 {p99:6.2f} ms | scored {share}"
-        )
+        times = f"{per_s:6.0f}/s | p50 {p50:5.2f} ms | p99 {p99:6.2f} ms"
+        print(f"{rate or 'no limit':>8} | {SHADOWS[version]:17} | {times} | scored {share:4.0%}")
 
 
 def one_round(server: ServerProcess, rate: int | None) -> Round:

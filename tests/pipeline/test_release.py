@@ -51,11 +51,12 @@ class World:
         return self.registry.register(self.registry.lifecycle_run(str(n), {}), made, {})
 
     def ask(self, n: int, high: float = 0.0) -> list[str]:
-        """n requests of one row, by as many entities; a share of them above the faults' limit. Returns the events."""
+        """n requests of one row, by as many entities; a share, evenly, above the faults' limit. Returns events."""
         first = next(NUMBERS) * 1000
         rows = [example(SPEC) | {SPEC.id: f"event {i}", SPEC.entity: f"who {i}"} for i in range(first, first + n)]
-        for row in rows[: int(n * high)]:
-            row[trigger(SPEC)] = FAULT_ABOVE + 1
+        for i, row in enumerate(rows):
+            if int((i + 1) * high) > int(i * high):
+                row[trigger(SPEC)] = FAULT_ABOVE + 1
         for row in rows:
             assert self.server.post("/predict", row).status_code == 200
         return [row[SPEC.id] for row in rows]
@@ -69,7 +70,7 @@ class World:
     def scored(self, version: str, n: int) -> None:
         """Wait until the store has n rows of the version."""
         ready = threading.Event()
-        for _ in range(600):
+        for _ in range(1200):
             rows = predictions.by_version(self.engine, SPEC.name, 0.0)
             if sum(row["model_version"] == version for row in rows) >= n:
                 return
@@ -140,7 +141,7 @@ def is_wrong(world: World, role: str) -> str:
     version = world.version(fault="split")
     world.trial(version, role)
     events = world.ask(300, high=0.5)
-    world.mature(events, [0.0] * 150 + [1.0] * 150)
+    world.mature(events, [1.0, 0.0] * 150)  # every second is high
     return version
 
 
