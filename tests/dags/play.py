@@ -64,12 +64,13 @@ def load_dags() -> tuple[Any, set[str]]:
 
 
 def described(dag: Any) -> dict[str, Any]:
-    assets = [asset.name for _, asset in dag.timetable.asset_condition.iter_assets()]
+    condition = dag.timetable.asset_condition
+    assets = [asset.name for _, asset in condition.iter_assets()] if condition else []
     return {
         "tasks": {task.task_id: sorted(task.upstream_task_ids) for task in dag.tasks},
         "retries": sorted({task.retries for task in dag.tasks}),
         "assets": assets,
-        "cron": dag.timetable.summary,
+        "cron": getattr(dag.timetable, "summary", dag.schedule),
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
     }
