@@ -66,7 +66,7 @@ test-compose: $(READY)  ## the compose file and the images on a real Docker engi
 
 .PHONY: test
 test: $(READY)  ## run the tests
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 	@echo "The container tests did not run: they need a Docker engine and ten minutes; make test-compose runs them."
 
 .PHONY: test-loops

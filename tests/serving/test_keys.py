@@ -47,7 +47,7 @@ def test_whether_it_lives_and_is_ready_is_told_to_anybody(guarded: ServerHere) -
     assert [ask(guarded, each).status_code for each in OPEN] == [200, 200]
 
 
-@pytest.mark.parametrize("key", [None, "wrong", "", OLD])
+@pytest.mark.parametrize("key", [None, "wrong", "", OLD], ids=["none", "wrong", "empty", "expired"])
 def test_without_a_valid_key_there_is_nothing_to_be_had(
     guarded: ServerHere, spec: ProblemSpec, key: str | None
 ) -> None:
