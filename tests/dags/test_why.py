@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from core.config import ROOT
 from core.database import connect
-from core.predictions import PREDICTIONS
+from core.predictions import OUTCOMES, PREDICTIONS
 from core.releases import ReleaseReader
 from pipeline.why import recompute
 from problems import load
@@ -22,11 +22,13 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the whole play
 
 
 def answered(played: Played) -> list[dict[str, Any]]:
-    """One prediction of every day, version and role."""
+    """One prediction of every day, version and role: of an event whose outcome is known, where there is one."""
     engine = connect(played.given.store_url)
     c = PREDICTIONS.c
+    unknown = c.event_id.not_in(select(OUTCOMES.c.event_id))  # a cancelled flight has no outcome
     with engine.connect() as connection:
-        rows = connection.execute(select(PREDICTIONS).order_by(c.day, c.model_version, c.role, c.id)).mappings().all()
+        query = select(PREDICTIONS).order_by(c.day, c.model_version, c.role, unknown, c.id)
+        rows = connection.execute(query).mappings().all()
     engine.dispose()
     kinds = groupby(map(dict, rows), lambda row: (row["day"], row["model_version"], row["role"]))
     return [next(iter(mine)) for _, mine in kinds]
