@@ -50,7 +50,7 @@ def then(
     Rows are never changed or taken away, so this is what a prediction saw whose log has these times.
     """
     with engine.connect() as connection:
-        rows = {name: _rows(connection, problem, name, keys[name], at[name]) for name in specs}
+        rows = {name: _then(connection, problem, name, keys[name], at[name]) for name in specs}
     return {name: _lookup(spec, rows[name]) for name, spec in specs.items()}
 
 
@@ -59,28 +59,32 @@ def between(
 ) -> dict[str, Lookup]:
     """Every look-up in memory, as far as moments of first..last (seconds since 1970, UTC) may ask for it. Rows whose
     id is above `upto` are not seen."""
-    found, at = {}, ROWS.c.available_at
+    found = {}
     with engine.connect() as connection:
         for name, spec in specs.items():
-            mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name) & (ROWS.c.id <= upto)
-            query = select(ROWS.c.key, at, ROWS.c["values"])
-            span = at.between(first - int(spec.tolerance_h * 3600), last)
-            found[name] = _lookup(spec, connection.execute(query.where(mine, span)).all())
+            span = ROWS.c.available_at.between(first - int(spec.tolerance_h * 3600), last)
+            found[name] = _lookup(spec, _rows(connection, _of(problem, name), span, ROWS.c.id <= upto))
     return found
 
 
-def _rows(connection: Any, problem: str, name: str, key: str, at: int | None) -> list[Any]:
-    mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name) & (ROWS.c.key == key)
-    query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at == at)
-    return [] if at is None else list(connection.execute(query).all())
+def _then(connection: Any, problem: str, name: str, key: str, at: int | None) -> list[Any]:
+    return [] if at is None else _rows(connection, _of(problem, name), ROWS.c.key == key, ROWS.c.available_at == at)
 
 
 def _read_one(connection: Any, problem: str, name: str, spec: LookupSpec) -> Lookup:
-    mine = (ROWS.c.problem == problem) & (ROWS.c.lookup == name)
+    mine = _of(problem, name)
     last = connection.execute(select(func.max(ROWS.c.available_at)).where(mine)).scalar() or 0
     oldest = last - int(spec.tolerance_h * 3600) - 2 * 86400
-    query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(mine, ROWS.c.available_at >= oldest)
-    return _lookup(spec, connection.execute(query).all())
+    return _lookup(spec, _rows(connection, mine, ROWS.c.available_at >= oldest))
+
+
+def _of(problem: str, name: str) -> Any:
+    return (ROWS.c.problem == problem) & (ROWS.c.lookup == name)
+
+
+def _rows(connection: Any, *conditions: Any) -> list[Any]:
+    query = select(ROWS.c.key, ROWS.c.available_at, ROWS.c["values"]).where(*conditions)
+    return list(connection.execute(query).all())
 
 
 def _lookup(spec: LookupSpec, rows: Sequence[Any]) -> Lookup:

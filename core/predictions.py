@@ -47,6 +47,8 @@ OUTCOMES = Table(
     Column("known_on", Date, nullable=False, doc="partition that brought it: known at the cut-off after this day"),
 )
 
+_SAME_EVENT = and_(OUTCOMES.c.problem == PREDICTIONS.c.problem, OUTCOMES.c.event_id == PREDICTIONS.c.event_id)
+
 
 def add(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> int:
     """Store predictions; those whose id is there already are left alone. Returns how many were new."""
@@ -75,11 +77,7 @@ def live(
     columns, which may hold whole arrays, are read only when `inputs` are asked for.
     """
     wanted = [column for column in PREDICTIONS.c if inputs or column is not PREDICTIONS.c.inputs]
-    known = and_(
-        OUTCOMES.c.problem == PREDICTIONS.c.problem,
-        OUTCOMES.c.event_id == PREDICTIONS.c.event_id,
-        OUTCOMES.c.known_on < known_before,
-    )
+    known = and_(_SAME_EVENT, OUTCOMES.c.known_on < known_before)
     query = (
         select(*wanted, OUTCOMES.c.outcome)
         .join(OUTCOMES, known, isouter=True)
@@ -93,8 +91,7 @@ def live(
 
 def find(engine: Engine, id: str) -> dict[str, Any] | None:
     """One prediction, of whatever problem, with outcome and known_on of its event, None while they are not known."""
-    known = and_(OUTCOMES.c.problem == PREDICTIONS.c.problem, OUTCOMES.c.event_id == PREDICTIONS.c.event_id)
-    query = select(PREDICTIONS, OUTCOMES.c.outcome, OUTCOMES.c.known_on).join(OUTCOMES, known, isouter=True)
+    query = select(PREDICTIONS, OUTCOMES.c.outcome, OUTCOMES.c.known_on).join(OUTCOMES, _SAME_EVENT, isouter=True)
     with engine.connect() as connection:
         row = connection.execute(query.where(PREDICTIONS.c.id == id)).mappings().one_or_none()
         return None if row is None else dict(row)
@@ -106,10 +103,9 @@ def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any
     The request's columns and the features are left out."""
     left_out = {"inputs", "features", "as_of"}
     wanted = [column for column in PREDICTIONS.c if column.name not in left_out]
-    known = and_(OUTCOMES.c.problem == PREDICTIONS.c.problem, OUTCOMES.c.event_id == PREDICTIONS.c.event_id)
     query = (
         select(*wanted, OUTCOMES.c.outcome)
-        .join(OUTCOMES, known, isouter=True)
+        .join(OUTCOMES, _SAME_EVENT, isouter=True)
         .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
     )
     with engine.connect() as connection:
@@ -126,7 +122,7 @@ def daily(engine: Engine, problem: str, classes: Sequence[str] = ()) -> list[dic
     p, outcome = PREDICTIONS.c, OUTCOMES.c.outcome
     names = {float(code): name for code, name in enumerate(classes)}
     right = case((case(names, value=outcome) == p.label, 1.0), (outcome.is_not(None), 0.0)) if classes else outcome
-    known = and_(OUTCOMES.c.problem == p.problem, OUTCOMES.c.event_id == p.event_id, p.error.is_(None))
+    known = and_(_SAME_EVENT, p.error.is_(None))
     query = (
         select(
             p.day,

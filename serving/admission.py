@@ -10,7 +10,7 @@ from starlette.types import Scope
 from core.keys import Key
 from serving.keys import KeyRing, is_loopback
 from serving.rate import Buckets
-from serving.replies import Errors, FieldError
+from serving.replies import one_error
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 MOST_REMEMBERED = 1000
@@ -26,7 +26,7 @@ class Refusal(Exception):
         super().__init__(status)
         self.status, self.by = status, by
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.body = Errors(errors=[FieldError(field=field, message=message)]).model_dump()
+        self.body = one_error(field, message)
 
 
 class Admission:

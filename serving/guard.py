@@ -12,17 +12,17 @@ import re
 import time
 import traceback
 from pathlib import Path
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.admission import OPEN_PATHS, Admission, Refusal
 from serving.keys import KeyRing
 from serving.rate import Buckets
-from serving.replies import Errors, FieldError, json_reply
+from serving.replies import json_reply, one_error
+from serving.telemetry import PATHS as TIMED
 
 log = logging.getLogger(__name__)
-PATHS = OPEN_PATHS | {"/predict", "/predict/batch", "/predict/image", "/metrics", "/release", "/docs", "/openapi.json"}
+PATHS = TIMED | {"/docs", "/openapi.json"}
 LINES_PER_S = 50.0  # in the log; what is beyond is counted
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -69,7 +69,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001  whatever it is, the caller and the log learn no more than its kind
             trouble = _kind_and_place(error)
             if not status:
-                await json_reply(_INTERNAL, 500)(scope, receive, marked)
+                await json_reply(one_error("server", "internal error"), 500)(scope, receive, marked)
         if trouble or (status >= 400 and scope["path"] not in OPEN_PATHS):  # not being ready is an answer
             self._say(scope, request_id, status, time.monotonic() - started, by, trouble)
 
@@ -83,9 +83,6 @@ class Guard:
         line = f"{request_id.decode()} {scope['method']} {path} {status} {1000 * s:.1f} ms key={by}"
         level = logging.ERROR if trouble else logging.WARNING if status >= 500 else logging.INFO
         log.log(level, "%s%s%s", line, f" {trouble}" if trouble else "", unsaid)
-
-
-_INTERNAL: dict[str, Any] = Errors(errors=[FieldError(field="server", message="internal error")]).model_dump()
 
 
 def _sane(sent: bytes | None) -> bytes | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.replies import RETRY_AFTER_S, Errors, FieldError, json_reply
+from serving.replies import RETRY_AFTER_S, json_reply, one_error
 from serving.traffic import SMALL, Held, NoRoom, Traffic
 
 MAX_BODY = 8 * 1024 * 1024  # bytes: ten thousand rows of some 800 bytes
@@ -60,11 +60,11 @@ class BodyLimit:
 
 def _refusal(scope: Scope, status: int, message: str) -> ASGIApp:
     """The rest of the body is dropped as it comes, else the caller would not see why; who expects a 100 sends none."""
-    content = Errors(errors=[FieldError(field="body" if status == 413 else "server", message=message)])
+    content = one_error("body" if status == 413 else "server", message)
     headers = {"retry-after": str(RETRY_AFTER_S)} if status == 503 else {}
     if b"expect" in dict(scope["headers"]):
         headers["connection"] = "close"
-    return json_reply(content.model_dump(), status, headers)
+    return json_reply(content, status, headers)
 
 
 def _announced(scope: Scope) -> int:

@@ -32,9 +32,8 @@ class RowParser:
         self.max_row = ROW + NUMBER * sum(column.size for column in spec.columns.values() if column.type == "array")
 
     def one(self, body: bytes) -> Row:
-        if (
-            len(body) > self.max_row
-        ):  # a large one would keep everybody waiting, and pydantic copies it for each mistake
+        # A large one would keep everybody waiting, and pydantic copies it for each mistake.
+        if len(body) > self.max_row:
             raise Refused(413, FieldError(field="body", message=f"one row is at most {self.max_row} bytes"))
         try:
             row: Row = self._one.validate_json(body)

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from core.columns import Columns, event_day
@@ -15,10 +14,10 @@ from core.schema import ProblemSpec
 from core.sensitive import Mask
 from core.task import of
 from serving.parsing import Row
+from serving.replies import JSON
 from serving.scoring import Attempt
 
 Record = dict[str, Any]
-_ENCODER = msgspec.json.Encoder()  # the same bytes as pydantic's in less than half the time
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def of_attempts(spec: ProblemSpec, attempts: list[Attempt], common: list[Record]
 
 def as_lines(found: list[Record]) -> bytes:
     """JSON lines; NaN becomes null."""
-    return _ENCODER.encode_lines(found)
+    return JSON.encode_lines(found)
 
 
 def _of_attempt(spec: ProblemSpec, attempt: Attempt, common: list[Record]) -> list[Record]:
