@@ -1,10 +1,7 @@
 """The targets of the batch benchmark, its table, and where the table is kept."""
 
-from pathlib import Path
-
+from tests.bench.page import replace_table
 from tests.bench.score.measure import Measured
-
-PAGE = Path(__file__).resolve().parents[3] / "docs/performance.md"
 
 SHARE, PEAK_MB = 0.8, 1000.0
 FLOOR = 0.6  # of the share, beyond which the benchmark fails: the other stages need a core that nobody else uses
@@ -54,6 +51,4 @@ def _each(per_s: list[float]) -> str:
 
 def write(found: Measured) -> None:
     """Replace the table of docs/performance.md."""
-    before, _, rest = PAGE.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}\n{table(found)}\n{END}{after}")
+    replace_table(START, END, table(found))

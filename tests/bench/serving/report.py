@@ -4,13 +4,12 @@ import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 
+from tests.bench.page import replace_table
 from tests.bench.serving.measure import BATCH_ROWS, CONNECTIONS, ROUND_S, ROUNDS, Measured
 
-PAGE = Path(__file__).resolve().parents[3] / "docs/performance.md"
 START, END = "<!-- make bench-serving -->", "<!-- end -->"
 NAMES = {"ours": "this server", "empty": "an empty FastAPI endpoint", "mlflow": "`mlflow models serve`"}
 PACKAGES = ("uvicorn", "httptools", "uvloop", "fastapi", "pydantic", "msgspec", "onnxruntime", "mlflow", "scikit-learn")
@@ -63,9 +62,7 @@ def table(found: Measured) -> str:
 
 def write(found: Measured) -> None:
     """Replace the table of docs/performance.md."""
-    before, _, rest = PAGE.read_text().partition(START)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{START}\n{table(found)}\n{END}{after}")
+    replace_table(START, END, table(found))
 
 
 def _notes(found: Measured) -> list[str]:
