@@ -45,7 +45,7 @@ def example(spec: ProblemSpec) -> dict[str, Any]:
 def _column(column: Column) -> Any:
     kind: Any
     if column.type == "datetime":
-        text = BeforeValidator(_is_text(str(column.example)))
+        text = BeforeValidator(_is_dated_text(str(column.example)))
         kind = Annotated[datetime, Field(strict=False), text, AfterValidator(_has_offset(str(column.example)))]
     elif column.type == "number":
         kind = _number(column)
@@ -82,9 +82,11 @@ def _described(item: Column | Value) -> str:
     return f"{text} ({item.unit})." if item.unit else f"{text}."
 
 
-def _is_text(example: str) -> Any:
+def _is_dated_text(example: str) -> Any:
+    """Refuses numbers, and texts of numbers: pydantic would take them for seconds since 1970."""
+
     def check(value: Any) -> Any:
-        if not isinstance(value, str):
+        if not (isinstance(value, str) and value[4:5] == value[7:8] == "-"):
             raise _datetime_expected(example)
         return value
 

@@ -5,7 +5,6 @@ No 5xx but a deliberate 503, no crash, memory bounded; everything that is refuse
 
 import argparse
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ PROBLEMS = ("flights", "digits")
 def main() -> int:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of everything that is random")
+    parser.add_argument("--seed", type=int, default=2013, help="of everything that is random; try others")
     parser.add_argument("--seconds", type=int, default=20, help="of random damage, and of schemathesis, a problem")
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)

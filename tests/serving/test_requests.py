@@ -89,7 +89,10 @@ def test_a_category_that_training_never_saw_is_answered_and_said(running: Server
         ({"sched_dep": "2013-04-01T06:45:00"}, "sched_dep", "UTC offset, such as 2013-04-01T06:45:00-04:00"),
         ({"sched_dep": "2013-04-01"}, "sched_dep", "UTC offset"),
         ({"sched_dep": 1364813100}, "sched_dep", "UTC offset"),
-        ({"sched_dep": "tomorrow"}, "sched_dep", "datetime"),
+        ({"sched_dep": "1364813100"}, "sched_dep", "UTC offset"),
+        ({"sched_dep": "-6.7"}, "sched_dep", "UTC offset"),
+        ({"sched_dep": "tomorrow"}, "sched_dep", "UTC offset"),
+        ({"sched_dep": "2013-04-31T06:45:00Z"}, "sched_dep", "datetime"),
         ({"sched_dep": {"a": [1]}}, "sched_dep", "UTC offset"),
     ],
 )
