@@ -52,12 +52,14 @@ class Settings(BaseSettings):
     nightly: str = Field("45 4 * * *", description="When the life cycle runs: likewise; both after the cut-off.")
     first_day: date | None = Field(None, description="Day of the first life cycle, if not today: it starts by itself.")
     revision: str = Field("", description="Code revision to record. Default: what git says of this checkout.")
-    target: Literal["server", "docker"] = Field(
-        "server", description="`docker` also swaps a container to the champion's image."
+    target: Literal["server", "docker", "kubernetes"] = Field(
+        "server", description="`docker` also swaps a container to the champion's image; `kubernetes` rolls out pods."
     )
     image: str = Field("", description="Repository of images of single versions. Default: closed-loop/PROBLEM.")
     image_port: int = Field(8001, description="Port on which the docker target serves the champion's image.")
     model: str = Field("", description="Folder of one version to serve, in the place of a registry.")
+    version: str = Field("", description="Registered version to serve, whichever is champion. Default: the champion.")
+    role: Literal["champion", "canary"] = Field("champion", description="As what LOOP_VERSION answers.")
     keys: str = Field("", description="File of the model server's API keys. Default: keys.json in home.")
     serving_key: str = Field("", repr=False, description="API key that our own clients send to the model server.")
     rate_per_s: float = Field(0.0, ge=0, description="Requests a second of one API key, or address. 0: no limit.")

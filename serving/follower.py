@@ -13,6 +13,7 @@ from core.releases import Reader, Release
 from core.schema import ProblemSpec
 from serving.cache import ModelCache
 from serving.lookups import LookupReader
+from serving.pin import Pin
 from serving.state import ServedModel, State
 from serving.store import Store
 
@@ -46,9 +47,11 @@ class Refusals:
 class Follower(threading.Thread):
     """The only writer of `state`; any thread reads it."""
 
-    def __init__(self, spec: ProblemSpec, reader: Reader, cache: ModelCache, store: Store, poll_s: float) -> None:
+    def __init__(
+        self, spec: ProblemSpec, reader: Reader, cache: ModelCache, store: Store, poll_s: float, pin: Pin
+    ) -> None:
         super().__init__(name="follower", daemon=True)
-        self._spec, self._reader, self._cache, self._poll_s = spec, reader, cache, poll_s
+        self._spec, self._reader, self._cache, self._poll_s, self._pin = spec, reader, cache, poll_s, pin
         self._lookups = LookupReader(spec, store)
         self._stopping = threading.Event()
         self.state = State.empty(spec)
@@ -73,7 +76,7 @@ class Follower(threading.Thread):
         """Look once at everything. Look-ups first: a server that becomes ready has them."""
         self._follow_lookups()
         try:
-            wanted = self._reader.release()
+            wanted = self._pin.of(self._reader.release())
             if wanted != self.wanted:
                 self.refusals.forgive()
                 self.wanted = wanted
@@ -81,14 +84,14 @@ class Follower(threading.Thread):
             self._registry_answers(None)
         except RegistryError as error:
             self._registry_answers(str(error))
-            if self.state.champion is None and self.wanted is None:
+            if not self.state.answers and self.wanted is None:
                 self._serve_remembered()
 
     @property
     def reason(self) -> str | None:
         """Why what is served is not what is released; None when all is well."""
         wanted = self.wanted
-        if self.registry_error and (wanted is None or self.state.champion is None):
+        if self.registry_error and (wanted is None or not self.state.answers):
             return self.registry_error
         if wanted is None or wanted.champion is None:
             return f"the registry has no champion for {self._spec.name}"
@@ -106,7 +109,9 @@ class Follower(threading.Thread):
         """The same look-ups with these models, the challenger in the role that the registry gives it."""
         canary, shadow = (tried, None) if wanted.canary else (None, tried)
         percent = wanted.percent if canary else 0.0
-        return replace(self.state, champion=champion, canary=canary, percent=percent, shadow=shadow)
+        answers = champion is not None and self._pin.met(champion, canary)
+        before = replace(self.state, answers=answers, percent=percent)
+        return replace(before, champion=champion, canary=canary, shadow=shadow)
 
     def _swap(self, state: State) -> None:
         before, self.state = self.state, state
@@ -138,6 +143,8 @@ class Follower(threading.Thread):
         if found is None:
             return
         release, digests = found
+        if release != self._pin.of(release):
+            return  # what was served here last is not what this server is to serve
         try:
             loaded = {version: self._cache.load_offline(version, wanted) for version, wanted in digests.items()}
         except ModelRefused as error:

@@ -15,6 +15,7 @@ from serving.cache import ModelCache
 from serving.follower import Follower
 from serving.gather import Gather
 from serving.parsing import Row, RowParser
+from serving.pin import Pin
 from serving.predictor import Answered, Predictor
 from serving.records import as_lines
 from serving.replies import FieldError, Refused, unavailable
@@ -43,7 +44,7 @@ class Server:
         self.spool = Spool(home / "spool", settings.spool_mb * 1024 * 1024)
         self.shipper = Shipper(self.spool, self.store)
         cache = ModelCache(home / "models", problem.spec, reader)
-        self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s)
+        self.follower = Follower(problem.spec, reader, cache, self.store, settings.poll_s, Pin.set_by(settings))
         self.traffic = Traffic()
         self.metrics = Metrics(self.follower, self.spool, self.shipper, self.traffic)
         self.shadow = Shadow(problem.spec, self.spool, self.metrics)
@@ -90,7 +91,7 @@ class Server:
     @property
     def ready(self) -> bool:
         """Whether a request would be answered."""
-        return self.follower.state.champion is not None and self.spool.trouble() is None
+        return self.follower.state.answers and self.spool.trouble() is None
 
     @property
     def reason(self) -> str | None:
@@ -136,7 +137,7 @@ class Server:
 
     def _state(self) -> State:
         state = self.follower.state
-        if state.champion is None:
+        if not state.answers:
             raise unavailable(f"not ready: {self.follower.reason}")
         return state
 

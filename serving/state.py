@@ -33,7 +33,9 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class State:
-    """One consistent set of what answers. Without a champion nothing is answered; a shadow never answers."""
+    """One consistent set of what answers. Nothing does without a champion, or without the version that this server is
+    to serve; a shadow never does.
+    """
 
     champion: ServedModel | None
     canary: ServedModel | None
@@ -41,6 +43,7 @@ class State:
     lookups: Mapping[str, Lookup]
     lookups_id: int
     shadow: ServedModel | None = None
+    answers: bool = False
 
     @classmethod
     def empty(cls, spec: ProblemSpec) -> "State":
