@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     data_url: str = Field("", description="Where the problem's data come from. Default: what its data.py says.")
     database_url: str = Field("", description="Predictions, labels, look-ups, catalogue. Default: SQLite in home.")
     mlflow_url: str = Field("http://127.0.0.1:5001", description="MLflow tracking server.")
-    dvc_remote: str = Field("", description="DVC remote: a folder or any URL DVC knows. Default: a folder in home.")
+    dvc_remote: str = Field("", description="DVC remote: a folder, a URL, or mlflow-artifacts:/dvc.")
     serving_url: str = Field("http://127.0.0.1:8000", description="Where the deploy target finds the server.")
     reports: str = Field("", description="Folder of the monitoring reports. Default: a folder in home.")
     airflow_port: int | None = Field(None, description="Port of Airflow's API and pages. Default: 8080, or a free one.")

@@ -31,14 +31,14 @@ def push_files(remote: str, files: Iterable[Path]) -> list[dict[str, Any]]:
     from dvc_data.hashfile.hash import file_md5
 
     local = LocalFileSystem()
+    given = [(file_md5(str(path), local), path) for path in files]
     with _repo(remote) as repo:
         store = repo.cloud.get_remote_odb(hash_name="md5")
-        sent = []
-        for path in files:
-            md5 = file_md5(str(path), local)
-            store.add(str(path), local, md5)
-            sent.append({"md5": md5, "size": path.stat().st_size})
-        return sent
+        new = {md5: str(path) for md5, path in given}
+        for md5 in store.oids_exist(list(new)):
+            new.pop(md5)
+        store.add(list(new.values()), local, list(new), check_exists=False)
+    return [{"md5": md5, "size": path.stat().st_size} for md5, path in given]
 
 
 def fetch_files(remote: str, files: Mapping[str, str], folder: Path) -> None:
@@ -81,7 +81,8 @@ def run_stage(stage: str, params: Params, raw: Mapping[str, Any], before: Locks,
         _lay_out(Path.cwd(), params, raw, before)
         (found,) = repo.stage.collect(stage)
         inputs = [d.def_path for d in found.deps if not isinstance(d, ParamsDependency)]
-        repo.pull(_tracked(inputs, before), run_cache=True)
+        repo.pull(_tracked(inputs, before))
+        _recall(repo, found)
         repo.reproduce(stage, single_item=True, pull=True)
         repo.push([stage], run_cache=True)
         log.info("stage %s: its outputs are in the remote", stage)
@@ -139,16 +140,35 @@ def _repo(remote: str) -> Iterator[Any]:
     """An empty DVC repository in a folder that is deleted afterwards, as the working directory (DVC needs that)."""
     from dvc.repo import Repo
 
+    from core.remote import JOBS, dvc_url
+
     with tempfile.TemporaryDirectory(prefix="loop-", ignore_cleanup_errors=True) as folder:
         config = Path(folder, ".dvc", "config")
         config.parent.mkdir()
         config.write_text(
             "[core]\n  no_scm = true\n  remote = store\n  analytics = false\n  check_update = false\n"
             f"  site_cache_dir = {folder}/.dvc/site\n[cache]\n  type = hardlink,copy\n"
-            f"['remote \"store\"']\n  url = {remote}\n"
+            f"['remote \"store\"']\n  url = {dvc_url(remote)}\n  jobs = {JOBS}\n"
         )
         with contextlib.chdir(folder), Repo(folder) as repo:
             yield repo
+
+
+def _recall(repo: Any, stage: Any) -> None:
+    """Bring what the remote's run cache knows of this stage on these inputs.
+
+    DVC would bring all that it knows of every stage, which is more by a few files each night.
+    """
+    from dvc.stage.cache import _get_stage_hash
+
+    stage.save_deps()
+    key = _get_stage_hash(stage)
+    store, cache = repo.cloud.get_remote_odb(hash_name="md5-dos2unix"), repo.stage_cache
+    for path in store.fs.find(store.fs.join(store.path, "runs", key[:2], key)):
+        target = Path(cache.cache_dir, key[:2], key, store.fs.name(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        store.fs.get_file(path, str(target))
+    cache.pull = lambda *_, **__: []
 
 
 def _lay_out(workspace: Path, params: Params, raw: Mapping[str, Any], before: Locks) -> None:
