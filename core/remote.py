@@ -1,5 +1,4 @@
-"""A DVC remote in MLflow's artifact store, `mlflow-artifacts:/FOLDER`: the only storage that tasks need is then MLflow's
-own.
+"""A DVC remote in the artifact store of MLflow, `mlflow-artifacts:/FOLDER`: tasks need no other storage then.
 
 DVC's own http remote will not do: it cannot list, so it keeps no run cache, by which a retried stage is not run again.
 core.lineage makes DVC know this file system; nothing else uses it.
