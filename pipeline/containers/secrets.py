@@ -57,19 +57,49 @@ def admitted(found: keys.Keys, known: Mapping[str, str]) -> keys.Keys:
 
 def files(known: Mapping[str, str]) -> dict[str, str]:
     """The file of each service, by path below the folder."""
-    loop = {"LOOP_DATABASE_URL": database_url("loop", known)}
-    airflow = {name: known[name] for name in known if name.startswith("AIRFLOW_") or name == credentials.SERVING_KEY}
-    airflow |= {f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{kind}": database_url("airflow", known) for kind in ("", "_ASYNC")}
     return {
         "postgres/password": known[password_of(SUPERUSER)],
-        "postgres/roles.json": json.dumps({role: known[password_of(role)] for role in ROLES}),
-        "mlflow/env": lines({"MLFLOW_BACKEND_STORE_URI": database_url("mlflow", known)}),
-        "airflow/env": lines(airflow | loop),
-        "airflow/passwords.json": json.dumps({credentials.USER: known[credentials.PASSWORD]}),
-        "serving/env": lines(loop | {credentials.SALT: known[credentials.SALT]}),
+        "postgres/roles.json": json.dumps(passwords(known)),
+        "mlflow/env": lines(of_mlflow(known)),
+        "airflow/env": lines(of_airflow(known) | of_tasks(known) | {credentials.PASSWORD: known[credentials.PASSWORD]}),
+        "airflow/passwords.json": of_people(known),
+        "serving/env": lines(of_serving(known)),
         "observability/grafana": known[GRAFANA],
         "observability/key": known[WATCHERS_KEY],
     }
+
+
+def of_mlflow(known: Mapping[str, str]) -> dict[str, str]:
+    return {"MLFLOW_BACKEND_STORE_URI": database_url("mlflow", known)}
+
+
+def of_airflow(known: Mapping[str, str]) -> dict[str, str]:
+    """What Airflow's own processes share; its tasks need none of it."""
+    own = {name: known[name] for name in known if name.startswith("AIRFLOW__")}
+    return own | {
+        f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN{kind}": database_url("airflow", known) for kind in ("", "_ASYNC")
+    }
+
+
+def of_tasks(known: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "LOOP_DATABASE_URL": database_url("loop", known),
+        credentials.SERVING_KEY: known[credentials.SERVING_KEY],
+    }
+
+
+def of_serving(known: Mapping[str, str]) -> dict[str, str]:
+    return {"LOOP_DATABASE_URL": database_url("loop", known), credentials.SALT: known[credentials.SALT]}
+
+
+def of_people(known: Mapping[str, str]) -> str:
+    """Airflow's file of passwords."""
+    return json.dumps({credentials.USER: known[credentials.PASSWORD]})
+
+
+def passwords(known: Mapping[str, str]) -> dict[str, str]:
+    """By role of PostgreSQL."""
+    return {role: known[password_of(role)] for role in ROLES}
 
 
 def password_of(role: str) -> str:
