@@ -1,5 +1,7 @@
 """Deploy targets: make what the registry says true somewhere, and wait until it is."""
 
+from typing import TYPE_CHECKING
+
 from core.config import Settings, settings
 from core.errors import ConfigError
 from core.releases import Release, ReleaseReader
@@ -7,16 +9,30 @@ from pipeline.deploy.local import LocalTarget
 from pipeline.deploy.target import Target
 from problems import load
 
+if TYPE_CHECKING:
+    from pipeline.deploy.kubernetes import KubernetesTarget
+
 
 def deploy() -> str | None:
     """See every target serve what the registry says. Returns the champion. Needs no MLflow client."""
     given = settings()
     reader = ReleaseReader(given.mlflow_url, load().spec.name)
     release = reader.release()
-    LocalTarget(given.serving_url).apply(release)
+    if given.target != "kubernetes":
+        LocalTarget(given.serving_url).apply(release)
+    elif release.champion:
+        kubernetes_target(given).apply(release)
     if given.target == "docker" and release.champion:
         image_target(given, reader, release.champion).apply(Release(release.champion, None))
     return release.champion
+
+
+def kubernetes_target(given: Settings) -> "KubernetesTarget":
+    """Of the cluster that this process runs in, or that kubectl talks to."""
+    from pipeline.deploy.kubernetes import KubernetesTarget
+    from pipeline.deploy.kubernetes_api import Cluster
+
+    return KubernetesTarget(Cluster.found(given.serving_key))
 
 
 def image_target(given: Settings, reader: ReleaseReader, version: str) -> Target:

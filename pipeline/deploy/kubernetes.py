@@ -1,0 +1,211 @@
+"""The Kubernetes target: a rolling update of pods that serve one pinned version each, and a canary's pods beside them.
+
+What is served where stands in the pods' LOOP_VERSION, which nobody but this target sets. A canary is a second
+Deployment behind the same Service, so its share is its share of the pods: of the connections, not of the entities.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.errors import DeployError
+from core.releases import Release
+from pipeline.deploy.kubernetes_api import Changed, Cluster
+from pipeline.deploy.kubernetes_rollout import PodStatus, Rollout, Superseded, asked, deployment
+from pipeline.deploy.kubernetes_words import BEFORE, LABEL, VERSION, Deployment, Json, Pod
+
+log = logging.getLogger(__name__)
+SERVING, CANARY = "serving", "serving-canary"
+MOST = 90.0  # percent that a canary can get: nine pods for each of the champion's
+TRIES = 20  # to change an object that others keep changing
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    version: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class KubernetesTarget:
+    """`patience_s`: how long a fault that somebody has to mend may last before the version before is put back."""
+
+    cluster: Cluster
+    patience_s: float = 60.0
+    poll_s: float = 1.0
+
+    def apply(self, release: Release) -> None:
+        """Roll out what is released, and see every ready pod answer with it. Applying it again changes nothing.
+
+        Raises DeployError with a reason in words; then the version before is back, and no canary is left. When somebody
+        else deploys meanwhile, theirs stands and this one raises Superseded.
+        """
+        release = release.loaded
+        if release.champion is None:
+            raise DeployError("there is no champion to deploy")
+        if release.canary is None and self._pin(CANARY) != release.champion:
+            self._end_canary()
+        try:
+            self._roll(release.champion, release.in_shadow)
+            if release.canary:
+                self._start_canary(release.canary, release.percent)
+            else:  # it was promoted, and answered until now
+                self._end_canary()
+        except Superseded:
+            raise
+        except DeployError as error:
+            self._end_canary_after(error)
+            raise
+
+    def status(self) -> Release | None:
+        """What the ready pods answer with; None where there are none. Raises DeployError while they differ."""
+        ready = [pod for pod in self.pods() if pod.ready]
+        champions = [pod for pod in ready if pod.deployment == SERVING]
+        canaries = [pod for pod in ready if pod.deployment == CANARY]
+        if not champions:
+            return None
+        champion, shadow = _agreed(champions)
+        canary, _ = _agreed(canaries) if canaries else (None, None)
+        percent = 100 * len(canaries) / len(ready)
+        return Release(champion, canary or shadow, percent, shadow is not None and canary is None)
+
+    def pods(self) -> list[PodStatus]:
+        """What each pod really serves, by its own account. Those that end are left out."""
+        found = []
+        for name in (SERVING, CANARY):
+            if json := self.cluster.deployment(name):
+                pods = [Pod(each) for each in self.cluster.pods(Deployment(json).labels)]
+                found += [asked(self.cluster, name, pod) for pod in pods if not pod.ends]
+        return found
+
+    def rollback(self) -> RolledBack:
+        """Back to the version that all pods served before this one, in one call; the canary ends. It asks no registry,
+        and tells none: `loop rollback` does both.
+        """
+        started, before = time.monotonic(), deployment(self.cluster, SERVING).notes.get(BEFORE)
+        if not before:
+            raise DeployError(f"deployment {SERVING} has served no other version before: there is none to go back to")
+        self.apply(Release(before, None))
+        return RolledBack(before, time.monotonic() - started)
+
+    # a rolling update ---------------------------------------------------------------------------------------------
+
+    def _roll(self, version: str, shadow: str | None) -> None:
+        found = deployment(self.cluster, SERVING)
+        proven = found.notes.get(LABEL) or found.pin
+        if found.pin != version:
+            log.info("version %s in the place of %s", version, found.pin)
+            self._change(SERVING, version, found.notes)
+        try:
+            self._wait(SERVING, version, shadow)
+        except Superseded:
+            raise
+        except DeployError as error:
+            said = f"version {version} is not deployed: {error}"
+            raise DeployError(f"{said}; {self._put_back(version, proven)}") from error
+        self._note(version)
+
+    def _put_back(self, failed: str, proven: str | None) -> str:
+        """Undo, unless somebody else did something already. Returns what came of it, in words."""
+        if failed == proven:
+            return "it is the last version that all pods served, so it stays"
+        try:
+            self._change(SERVING, proven, deployment(self.cluster, SERVING).notes, only=failed)
+            if proven is None:
+                return "nothing was deployed before"
+            self._wait(SERVING, proven, None)
+            return f"version {proven} is back"
+        except DeployError as error:
+            return f"version {proven} could not be put back: {error}"
+
+    def _note(self, version: str) -> None:
+        """Remember what all pods were seen to serve. After going back there is nothing further to go back to."""
+        notes = deployment(self.cluster, SERVING).notes
+        proven = notes.get(LABEL)
+        if proven != version:
+            before = proven if proven and notes.get(BEFORE) != version else ""
+            self._change(SERVING, version, {LABEL: version, BEFORE: before}, only=version)
+
+    def _wait(self, name: str, version: str, shadow: str | None) -> None:
+        Rollout(self.cluster, name, version, shadow, self.patience_s, self.poll_s).wait()
+
+    def _change(self, name: str, version: str | None, notes: dict[str, str], only: str | None = None) -> None:
+        """Pin a version; with `only`, as long as that one is pinned: checked and changed in one step."""
+        for _ in range(TRIES):
+            found = deployment(self.cluster, name)
+            if only is not None and found.pin != only:
+                raise Superseded(f"version {found.pin} was deployed by somebody else while {only} was rolled out")
+            try:
+                self.cluster.apply(name, _fields(found, version, notes, checked=only is not None))
+                return
+            except Changed:
+                continue
+        raise DeployError(f"deployment {name} is changed by others all the time, so it could not be changed")
+
+    # the canary ---------------------------------------------------------------------------------------------------
+
+    def _start_canary(self, version: str, percent: float) -> None:
+        """First the version, then the pods, so that none starts with another one."""
+        if self.cluster.deployment(CANARY) is None:
+            raise DeployError(f"there is no deployment {CANARY}; the component k8s/components/canary makes it")
+        if self._pin(CANARY) != version:
+            self._change(CANARY, version, {})
+        n = canary_pods(deployment(self.cluster, SERVING).replicas, percent)
+        if deployment(self.cluster, CANARY).replicas != n:
+            self.cluster.scale(CANARY, n)
+        try:
+            self._wait(CANARY, version, None)
+        except Superseded:
+            raise
+        except DeployError as error:
+            raise DeployError(f"the canary of version {version} does not start: {error}; it is removed") from error
+        log.info("the canary of version %s has %d pods, for a wanted share of %g %%", version, n, percent)
+
+    def _end_canary(self) -> None:
+        """Return when none of its pods answers any more."""
+        found = self.cluster.deployment(CANARY)
+        if found is None:
+            return
+        if Deployment(found).replicas:
+            self.cluster.scale(CANARY, 0)
+        until = time.monotonic() + self.patience_s
+        while left := [pod.name for pod in map(Pod, self.cluster.pods(Deployment(found).labels)) if not pod.ends]:
+            if time.monotonic() > until:
+                raise DeployError(f"the canary's pods do not end: {', '.join(left)}")
+            time.sleep(self.poll_s)
+
+    def _end_canary_after(self, error: DeployError) -> None:
+        try:
+            self._end_canary()
+        except DeployError as second:
+            raise DeployError(f"{error}; and the canary could not be removed: {second}") from error
+
+    def _pin(self, name: str) -> str | None:
+        found = self.cluster.deployment(name)
+        return Deployment(found).pin if found else None
+
+
+def canary_pods(champions: int, percent: float) -> int:
+    """How many pods make that share beside the champion's; one at least, so a small share comes out larger."""
+    share = min(percent, MOST)
+    return max(1, round(champions * share / (100 - share)))
+
+
+def _fields(found: Deployment, version: str | None, notes: dict[str, str], checked: bool) -> Json:
+    """All that the target owns of a Deployment; what it leaves out, it gives up."""
+    metadata: Json = {"annotations": notes} if notes else {}
+    if checked:
+        metadata["resourceVersion"] = found.resource_version
+    container: Json = {"name": found.container, "env": [{"name": VERSION, "value": version}]}
+    template: Json = {"metadata": {"labels": {LABEL: version}}, "spec": {"containers": [container]}}
+    return {"metadata": metadata, **({"spec": {"template": template}} if version else {})}
+
+
+def _agreed(pods: Sequence[PodStatus]) -> tuple[str | None, str | None]:
+    """Version and shadow of pods that all say the same. Raises DeployError where they do not."""
+    found = {(pod.serves, pod.shadow) for pod in pods}
+    if len(found) > 1:
+        said = ", ".join(f"{pod.name} serves {pod.serves}" for pod in pods)
+        raise DeployError(f"pods differ, so a rollout is under way or was cut short: {said}")
+    return found.pop()

@@ -1,0 +1,149 @@
+"""Watches a Deployment until each of its pods says that it serves what it should. It changes nothing."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.errors import DeployError
+from pipeline.deploy.kubernetes_api import Cluster, Unavailable
+from pipeline.deploy.kubernetes_words import Deployment, Json, Pod, Trouble
+
+EVERYTHING = 100.0  # percent
+
+
+class Superseded(DeployError):
+    """Somebody else deployed another version meanwhile. Theirs stands."""
+
+
+@dataclass(frozen=True)
+class PodStatus:
+    """One pod, and what it says of itself. `version` is what it was told to serve, `serves` what it answers with."""
+
+    name: str
+    deployment: str
+    version: str | None
+    ready: bool
+    serves: str | None
+    shadow: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at a rollout. `progress` changes while it moves; `trouble` is what is in its way just now."""
+
+    done: bool
+    progress: tuple[int, ...]
+    trouble: Trouble | None
+    deadline_s: float
+    is_late: bool = False
+
+
+class Unchanged:
+    """How long something has been what it is."""
+
+    def __init__(self) -> None:
+        self._what: object = None
+        self._since = time.monotonic()
+
+    def for_s(self, what: object) -> float:
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._since = what, now
+        return now - self._since
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Of one version; `shadow` is what its pods are to have in shadow.
+
+    A fault that somebody has to mend may last `patience_s`. What moves may take as long as it moves: the limit is the
+    Deployment's progressDeadlineSeconds without any progress.
+    """
+
+    cluster: Cluster
+    name: str
+    version: str
+    shadow: str | None
+    patience_s: float
+    poll_s: float
+
+    def wait(self) -> None:
+        """Return when every pod is ready and serves the version. Raises DeployError when waiting cannot help."""
+        troubled, still, look = Unchanged(), Unchanged(), self._look()
+        while not look.done:
+            trouble = look.trouble
+            lasts = trouble is not None and trouble.lasting
+            if trouble and (trouble.final or (troubled.for_s(lasts) > self.patience_s and lasts)):
+                raise DeployError(trouble.words)
+            if look.is_late or still.for_s(look.progress) > look.deadline_s:
+                raise DeployError(
+                    f"no progress for {look.deadline_s:g} s: {trouble.words if trouble else 'no reason given'}"
+                )
+            time.sleep(self.poll_s)
+            look = self._look()
+
+    def _look(self) -> Look:
+        try:
+            return self._looked()
+        except Unavailable as error:
+            return Look(False, (), Trouble(str(error)), self.patience_s)
+
+    def _looked(self) -> Look:
+        found = deployment(self.cluster, self.name)
+        if found.pin != self.version:
+            raise Superseded(f"version {found.pin} was deployed by somebody else while {self.version} was rolled out")
+        pods = [Pod(each) for each in self.cluster.pods(found.labels)]
+        mine = [pod for pod in pods if pod.version == self.version]
+        trouble = found.trouble or next(self._troubles(mine), None)
+        ready = sum(pod.ready for pod in mine)
+        done = found.rolled_out and not trouble and ready == found.replicas
+        return Look(done, (*found.progress, ready), trouble, found.deadline_s, found.is_late)
+
+    def _troubles(self, pods: list[Pod]) -> Iterator[Trouble]:
+        yield from filter(None, (pod.trouble for pod in pods))
+        for pod in pods:
+            if not pod.ends and pod.runs and (found := self._of_server(pod)):
+                yield found
+
+    def _of_server(self, pod: Pod) -> Trouble | None:
+        """What its server says."""
+        said = self.cluster.ask(pod.json, "/release")
+        if said is None:
+            return Trouble(f"pod {pod.name} does not answer", lasting=pod.ready)
+        for version in filter(None, (self.version, self.shadow)):
+            if reason := said["refused"].get(version):
+                return Trouble(f"pod {pod.name} refuses version {version}: {reason}", final=True)
+        if not pod.ready:
+            return Trouble(f"pod {pod.name} is not ready: {_reason(self.cluster, pod)}", lasting=False)
+        if (serves := alone(said)) != self.version:
+            return Trouble(f"pod {pod.name} serves {serves}, not {self.version}")
+        if said["shadow"] != self.shadow:
+            return Trouble(f"pod {pod.name} has {said['shadow']} in shadow, not {self.shadow}")
+        return None
+
+
+def deployment(cluster: Cluster, name: str) -> Deployment:
+    found = cluster.deployment(name)
+    if found is None:
+        raise DeployError(f"there is no deployment {name} in namespace {cluster.namespace}; see docs/kubernetes.md")
+    return Deployment(found)
+
+
+def asked(cluster: Cluster, name: str, pod: Pod) -> PodStatus:
+    """What a pod of this Deployment really serves."""
+    said = cluster.ask(pod.json, "/release") if pod.runs else None
+    trouble = pod.trouble.words if pod.trouble else "" if pod.ready else _reason(cluster, pod)
+    serves, shadow = (alone(said), said["shadow"]) if said else (None, None)
+    return PodStatus(pod.name, name, pod.version, pod.ready, serves, shadow, trouble)
+
+
+def alone(said: Json) -> str | None:
+    """The version that answers everything, of a server's /release; None when several do, or none."""
+    champion, canary = (None if said[role] is None else str(said[role]) for role in ("champion", "canary"))
+    return canary or champion if canary is None or said["percent"] >= EVERYTHING else None
+
+
+def _reason(cluster: Cluster, pod: Pod) -> str:
+    said = cluster.ask(pod.json, "/readyz") if pod.runs else None
+    return str((said or {}).get("reason") or "it does not answer yet")
