@@ -30,11 +30,18 @@ class Shipper(threading.Thread):
             wait_s = IDLE_S if self._try() else min(2 * wait_s, LONGEST_S)
 
     def ship_all(self) -> bool:
-        """Ship what is there; False when the store did not take it."""
+        """Ship what is there now; False when the store did not take it.
+
+        What comes meanwhile waits for the next time: chasing it would make ever smaller transactions.
+        """
         try:
+            left = self._spool.pending_bytes
             while piece := self._spool.read():
                 self._ship(self._store.engine(), piece)
                 self.store_error = None
+                left -= piece.size
+                if left <= 0:
+                    break
             return True
         except STORE_ERRORS as error:
             self.store_error = _first_line(error)

@@ -33,10 +33,11 @@ class SpoolFull(LoopError):
 
 @dataclass(frozen=True)
 class Piece:
-    """Complete lines of a segment; `end` is the offset behind them."""
+    """Complete lines of a segment; `end` is the offset behind them, `size` their bytes."""
 
     segment: int
     end: int
+    size: int
     lines: list[bytes]
 
 
@@ -95,7 +96,7 @@ class Spool:
                 content = _lines(file, size - self._offset)
             cut = content.rfind(b"\n") + 1
             if cut:
-                return Piece(segment, self._offset + cut, content[:cut].splitlines())
+                return Piece(segment, self._offset + cut, cut, content[:cut].splitlines())
             if writing:
                 return None
             if content:
@@ -106,7 +107,7 @@ class Spool:
         """These lines are in the store. A crash before this returns only ships them again."""
         self._note(piece)
         with self._lock:
-            self._gone(piece.end - self._offset, len(piece.lines))
+            self._gone(piece.size, len(piece.lines))
             self._offset = piece.end
 
     def refuse(self, line: bytes, reason: str) -> None:
