@@ -95,11 +95,16 @@ class Params(Frozen):
 
 def settings() -> Settings:
     """Read the settings afresh. A misspelt `LOOP_` variable is an error, not a default; an empty one is a default."""
-    refuse_unknown({**dotenv_values(Settings.model_config.get("env_file")), **os.environ})  # type: ignore[arg-type]
+    refuse_unknown(environment())
     try:
         return Settings()
     except ValidationError as error:
         raise ConfigError(explain(error, "the environment or .env")) from error
+
+
+def environment() -> dict[str, str | None]:
+    """Every variable of the environment and of the `.env` file, ours and others'."""
+    return {**dotenv_values(Settings.model_config.get("env_file")), **os.environ}  # type: ignore[arg-type]
 
 
 def refuse_unknown(environment: Mapping[str, str | None]) -> None:

@@ -14,6 +14,7 @@ from pipeline.commands import data, image, keys, problem, release, stack
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import demo
 from pipeline.commands.score import score
+from pipeline.commands.status import status
 from pipeline.commands.why import why
 
 STACK, PROBLEM, RELEASE = "The loop on this machine", "Your own problem", "What is released"
@@ -53,7 +54,7 @@ def prepare() -> None:
     adopt(settings().home)
 
 
-ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, stack.status, why, stack.down, stack.doctor]
+ON_THIS_MACHINE: list[Callable[..., None]] = [demo, stack.up, status, why, stack.down, stack.doctor]
 YOUR_OWN: list[Callable[..., None]] = [problem.init, problem.use]
 RELEASED: list[Callable[..., None]] = [score, release.history, release.promote, release.rollback]
 for panel, commands in ((STACK, ON_THIS_MACHINE), (PROBLEM, YOUR_OWN), (RELEASE, RELEASED)):

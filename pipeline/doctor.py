@@ -2,21 +2,21 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from core.config import PREFIX, Settings
+from pipeline.containers import compose
 from pipeline.stack.ports import is_free
 
 GB = 10**9
 LAPTOP_MEMORY, CONTAINERS_MEMORY = 3 * GB, 5 * GB  # the demo takes 2.2 GB; the compose file may take 6, and takes 4
 LAPTOP_DISK, CONTAINERS_DISK = 2 * GB, 10 * GB
 OLDEST_ENGINE = 25  # health checks that start often (start_interval)
-USUAL = {"airflow": 8080, "mlflow": 5001, "serving": 8000}
-PROJECT = "closed-loop"  # of compose.yaml
+LAPTOP_PORTS = ("airflow", "mlflow", "serving")
 Run = Callable[..., str | None]
 
 
@@ -31,33 +31,31 @@ class Check:
 
 def laptop(given: Settings) -> Iterator[Check]:
     """For `make up` and `make demo`: only ports that were asked for must be free, others are chosen."""
-    asked = {name: port for name in USUAL if (port := getattr(given, f"{name}_port"))}
-    yield from (port_check(name, port) for name, port in asked.items())
+    asked = {name: port for name in LAPTOP_PORTS if (port := getattr(given, f"{name}_port"))}
+    yield from (port_check(name, port, f"{PREFIX}{name.upper()}_PORT") for name, port in asked.items())
     yield memory(psutil.virtual_memory().available, LAPTOP_MEMORY)
     yield disk(given.home, LAPTOP_DISK)
 
 
-def containers(given: Settings, run: "Run | None" = None) -> Iterator[Check]:
-    """For `docker compose up`. Its ports are looked at only while it does not run itself."""
+def containers(given: Mapping[str, str | None], run: "Run | None" = None) -> Iterator[Check]:
+    """For `docker compose up` with these variables. Its ports are looked at only while it does not run itself."""
     run = run or _run
     engine = engine_check(run)
     yield engine
     if engine.advice:
         return
     yield compose_check(run)
-    if not run("docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}"):
-        ports = {name: getattr(given, f"{name}_port") or usual for name, usual in USUAL.items()}
-        yield from (port_check(name, port) for name, port in ports.items())
+    if not run("docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={compose.project(given)}"):
+        yield from (port_check(port.service, port.number, port.variable) for port in compose.ports(given))
         yield memory(psutil.virtual_memory().available, CONTAINERS_MEMORY)
     root = Path(run("docker", "info", "--format", "{{.DockerRootDir}}") or "/")
     yield disk(root if root.exists() else Path("/"), CONTAINERS_DISK)
 
 
-def port_check(name: str, port: int) -> Check:
+def port_check(name: str, port: int, variable: str) -> Check:
     what = f"port {port} of {name}"
     if is_free(port):
         return Check(what, "is free")
-    variable = f"{PREFIX}{name.upper()}_PORT"
     return Check(what, "is taken", f"stop {listener(port)}, or choose another port with {variable}")
 
 

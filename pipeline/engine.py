@@ -83,6 +83,13 @@ class Engine:
             found = self._client.containers.list(all=True, filters={"name": f"^/{name}$"})
         return found[0] if found else None
 
+    def services(self, project: str) -> "dict[str, Container]":
+        """The containers of a compose project, by service, but for steps that have ended well."""
+        with _translated():
+            found = self._client.containers.list(all=True, filters={"label": f"com.docker.compose.project={project}"})
+        lasting = [one for one in found if one.status == "running" or one.attrs["State"]["ExitCode"]]
+        return {one.labels["com.docker.compose.service"]: one for one in lasting}
+
 
 def volume(folder: str, name: str | None = None) -> Any:
     """A volume for the option `mounts`; one without a name goes with its container."""
@@ -98,6 +105,15 @@ def ask(container: "Container", *command: str) -> bool:
             return bool(container.exec_run(list(command)).exit_code == 0)
     except DeployError:
         return False
+
+
+def said(container: "Container", *command: str) -> str:
+    """What a command inside printed. Raises DeployError with its last words where it fails."""
+    with _translated():
+        done = container.exec_run(list(command))
+    if done.exit_code:
+        raise DeployError(_ending(done.output))
+    return str(done.output.decode(errors="replace")).strip()
 
 
 def put(container: "Container", folder: str, name: str, content: bytes) -> None:
@@ -117,10 +133,21 @@ def has_ended(container: "Container") -> bool:
         return container.status in ("exited", "dead", "restarting")
 
 
+def health(container: "Container") -> str:
+    """In one word: healthy, unhealthy, starting, or of a container without a check running, exited and the like."""
+    checked = container.attrs["State"].get("Health")
+    return str(checked["Status"] if checked and container.status == "running" else container.status)
+
+
+def address(container: "Container") -> str:
+    """Where it answers on this machine; empty when nowhere."""
+    bound = [bindings[0] for bindings in container.ports.values() if bindings]
+    return f"http://{bound[0]['HostIp']}:{bound[0]['HostPort']}" if bound else ""
+
+
 def last_words(container: "Container") -> str:
     with _translated():
-        text = container.logs(tail=TAIL_LINES).decode(errors="replace")
-    return "\n".join(f"    {line}" for line in text.splitlines()) or "    (no log)"
+        return _ending(container.logs(tail=TAIL_LINES))
 
 
 def start(container: "Container") -> None:
@@ -142,6 +169,11 @@ def remove(container: "Container") -> None:
     """With the volumes that have no name."""
     with _translated():
         container.remove(force=True, v=True)
+
+
+def _ending(log: bytes) -> str:
+    lines = log.decode(errors="replace").splitlines()[-TAIL_LINES:]
+    return "\n".join(f"    {line}" for line in lines) or "    (no log)"
 
 
 @contextmanager

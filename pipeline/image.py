@@ -108,18 +108,22 @@ def labels(version: str, tags: dict[str, str]) -> dict[str, str]:
 
 
 def smoke(engine: Engine, image: str, version: str) -> None:
-    """Start it read-only without a network; it must become ready with this version and repeat its stored example."""
+    """Start it read-only without a network; it must repeat its stored example and become ready with this version."""
     places = {"/tmp": "", "/data": f"uid={docker.USER_ID},gid={docker.USER_ID}"}
     container = engine.create(image, ALONE, network_mode="none", tmpfs=places)
     try:
         docker.start(container)
+        repeat_example(container, version)  # first: a server whose model is bad would only be waited for
         wait_ready(container, version)
-        if not docker.ask(container, "python", "-c", SELF_TEST):
-            raise DeployError(
-                f"the model in the image does not repeat its stored example:\n{docker.last_words(container)}"
-            )
     finally:
         docker.remove(container)
+
+
+def repeat_example(container: "Container", version: str) -> None:
+    try:
+        docker.said(container, "python", "-c", SELF_TEST)
+    except DeployError as error:
+        raise DeployError(f"the model of version {version} does not repeat its stored example:\n{error}") from error
 
 
 def wait_ready(container: "Container", version: str, timeout_s: float = SMOKE_S) -> None:

@@ -4,7 +4,6 @@ It drives the servers from outside, as `loop demo` does, and stops nothing. Days
 not played again, so a second start goes on where the first one ended.
 """
 
-import os
 import sys
 import time
 from datetime import date
@@ -15,11 +14,10 @@ from core.errors import LoopError, StackError
 from pipeline.airflow_api import AirflowApi
 from pipeline.commands.console import complaints
 from pipeline.commands.demo import say
+from pipeline.containers import inside
 from pipeline.demo import LIFECYCLE, Demo
-from pipeline.stack import credentials
 from problems import load
 
-AIRFLOW_URL = "http://airflow-api:8080"
 DAYS = 14  # where the problem has no demo of its own
 PATIENCE_S = 120.0
 
@@ -28,7 +26,7 @@ def main() -> None:
     try:
         days = int(sys.argv[1]) if sys.argv[1:] else None
         first = date.fromisoformat(sys.argv[2]) if sys.argv[2:] else None
-        play(AirflowApi(AIRFLOW_URL, credentials.USER, os.environ[credentials.PASSWORD]), days, first)
+        play(inside.airflow(), days, first)
     except LoopError as error:
         complaints.print(str(error), style="red", markup=False, soft_wrap=True)
         sys.exit(1)

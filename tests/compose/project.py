@@ -15,7 +15,7 @@ from core.config import ROOT
 from pipeline.airflow_api import AirflowApi
 from pipeline.stack.ports import any_free
 
-NAME = "closed-loop-test"
+NAME, REVISION = "closed-loop-test", "the-revision-under-test"
 PORTS = ("LOOP_AIRFLOW_PORT", "LOOP_MLFLOW_PORT", "LOOP_SERVING_PORT", "PROMETHEUS_PORT")
 KILL = """
 import os, signal
@@ -33,7 +33,8 @@ class Project:
         self.ports = {name: str(any_free()) for name in PORTS}
         ours = ("LOOP_", "AIRFLOW", "MLFLOW_", "COMPOSE_", "BIND")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        self._env = kept | self.ports | {"LOOP_FIRST_DAY": first_day, "COMPOSE_PROJECT_NAME": NAME}
+        own = {"LOOP_FIRST_DAY": first_day, "LOOP_REVISION": REVISION, "COMPOSE_PROJECT_NAME": NAME}
+        self._env = kept | self.ports | own
 
     def compose(self, *words: str, timeout_s: float = 300, check: bool = True) -> str:
         """Run `docker compose`; return what it printed on standard output."""
@@ -42,16 +43,30 @@ class Project:
         return done.stdout
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start a one-off container of a service and return at once; its output comes through the pipe."""
-        command = ["docker", "compose", "--env-file", os.devnull, "run", "--rm", "-T", *words]
+        """Start a one-off container of a service and return at once; its output comes through the pipe.
+
+        Alone: without `--no-deps` Compose would first repeat the steps, such as Airflow's migration.
+        """
+        command = ["docker", "compose", "--env-file", os.devnull, "run", "--rm", "-T", "--no-deps", *words]
         out = subprocess.PIPE
         return subprocess.Popen(command, cwd=ROOT, env=self._env, stdout=out, stderr=subprocess.STDOUT, text=True)
 
-    def up(self, *words: str) -> float:
+    def up(self) -> float:
         """Seconds until everything is healthy."""
         started = time.monotonic()
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "300", *words, timeout_s=400)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "300", timeout_s=400)
         return time.monotonic() - started
+
+    def watch(self) -> None:
+        """Start Prometheus. There is no Grafana: its image cannot be had everywhere."""
+        self.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
+
+    def prometheus(self, question: str, **parameters: Any) -> dict[str, Any]:
+        """What it answers to a question of its API, such as `query_range`."""
+        url = f"{self.url('PROMETHEUS_PORT')}/api/v1/{question}"
+        answer = httpx.get(url, params=parameters, timeout=30, trust_env=False)
+        assert answer.is_success, answer.text
+        return dict(answer.json()["data"])
 
     def build(self) -> float:
         """Seconds for all images: minutes the first time, seconds when only our code has changed."""

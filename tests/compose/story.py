@@ -1,7 +1,8 @@
 """Plays the loop in containers once and breaks what it stands on; what happened is noted, the tests look at it.
 
 The champion is of 12 April, as in the demo. Traffic of the eight days before the 23rd, whose night finds calibration
-off and asks for a retraining.
+off and asks for a retraining. The night after that finds answers which are worse than a constant: the test has turned
+them round in the database.
 """
 
 import subprocess
@@ -12,11 +13,12 @@ from typing import Any
 import httpx
 
 from pipeline.airflow_api import AirflowApi
-from pipeline.demo import LIFECYCLE, TRIGGERED
+from pipeline.demo import LIFECYCLE, MONITOR, TRIGGERED
 from tests.compose.load import Load, row
 from tests.compose.project import Project
 
-FIRST_DAY, TRAFFIC_FROM, DAYS_BEFORE = "2013-04-12", "2013-04-15", 7
+FIRST_DAY, TRAFFIC_FROM, DAYS_BEFORE, BAD_NIGHT = "2013-04-12", "2013-04-15", 7, "2013-04-24"
+SPOIL = "UPDATE predictions SET score = 1 - score, model_version = '2' WHERE day >= '2013-04-15' AND role <> 'shadow'"
 PLAY = ("python", "-m", "pipeline.containers.play")
 PATIENCE_S = 900.0  # a busy machine is four times slower
 BACK_S = 45.0  # within this a killed server answers again
@@ -28,24 +30,25 @@ class Seen:
 
     seconds: dict[str, float] = field(default_factory=dict)
     memory_mb: dict[str, float] = field(default_factory=dict)
-    releases: list[dict[str, Any]] = field(default_factory=list)
+    releases: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the server said, and since when it runs
     marks: dict[str, float] = field(default_factory=dict)
     printed: str = ""
     states: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
-    prometheus_up: str = ""
+    decision: dict[str, Any] = field(default_factory=dict)
 
 
 class Story:
     def __init__(self, project: Project) -> None:
         self.project, self.seen = project, Seen()
         self.seen.seconds["build"] = project.build()
-        self.started = time.monotonic()
+        self.started, self.began = time.monotonic(), time.time()
         self.airflow: AirflowApi
         self.load: Load
 
     def play(self) -> None:
         self.seen.seconds["healthy"] = self.project.up()
+        self.project.watch()
         self.airflow = self.project.airflow()
         self.first_life_cycle()
         key = self.project.add_key("load", "predict")
@@ -53,6 +56,7 @@ class Story:
             self.traffic(str(DAYS_BEFORE), TRAFFIC_FROM)
             self.restart_the_database()
             self.drift_and_retraining()
+            self.bad_answers_and_roll_back()
         self.wait("the spool is shipped", lambda: self.release().get("pending_rows") == 0)
 
     def first_life_cycle(self) -> None:
@@ -67,7 +71,7 @@ class Story:
 
         self.wait("the model answers", answers)
         self.seen.seconds["first prediction"] = time.monotonic() - self.started
-        self.note_release()
+        self.note_release("first")
 
     def traffic(self, *words: str) -> None:
         """The demo's container plays days and their nights; it must end well."""
@@ -89,16 +93,24 @@ class Story:
         self.seen.memory_mb = self.project.memory()
         self.project.kill("airflow-scheduler")
         self.wait("the canary answers", lambda: self.release().get("canary"), play)
-        self.note_release()
+        self.note_release("canary")
         self.seen.marks["server killed"] = time.monotonic()
         self.project.kill("serving")
         self.wait("the server is back", lambda: self.release().get("champion"), play)
         self.seen.seconds["server back after"] = time.monotonic() - self.seen.marks["server killed"]
+        self.note_release("back")
         run = self.airflow.wait(LIFECYCLE, run_id, timeout_s=PATIENCE_S)
         self.seen.states["second"] = run.state
         self.seen.attempts = {task.label: task.attempt for task in self.airflow.tasks(LIFECYCLE, run_id)}
         self.finish(play)
-        self.note_release()
+        self.note_release("promoted")
+
+    def bad_answers_and_roll_back(self) -> None:
+        """As if the new champion had answered the opposite for a week: the monitor's DAG takes it back."""
+        self.project.sql(SPOIL)
+        run = self.airflow.wait(MONITOR, self.airflow.trigger(MONITOR, {"as_of": BAD_NIGHT}), timeout_s=PATIENCE_S)
+        self.seen.decision = self.airflow.result(MONITOR, run.run_id, "decide")
+        self.note_release("rolled back")
 
     # inside -------------------------------------------------------------------------------------------------------
 
@@ -110,8 +122,9 @@ class Story:
         self._key = self.key
         return self.project.release(self._key)
 
-    def note_release(self) -> None:
-        self.seen.releases.append(self.release())
+    def note_release(self, name: str) -> None:
+        state = self.project.containers()["serving"]["State"]
+        self.seen.releases[name] = self.release() | {"since": state["StartedAt"]}
 
     def new_run(self, before: set[str]) -> str | None:
         new = [run.run_id for run in self.airflow.runs(LIFECYCLE) if run.run_id not in before]

@@ -91,7 +91,7 @@ def test_an_image_says_what_it_holds(baker: Baker, engine: Engine, fake: FakeReg
 
 
 def test_a_model_that_does_not_answer_gets_no_name(baker: Baker, engine: Engine) -> None:
-    with pytest.raises(DeployError, match="does not become ready"):
+    with pytest.raises(DeployError, match="does not repeat its stored example"):
         baker.build(BROKEN)
     assert engine.image(baker.name(BROKEN)) is None
 

@@ -1,10 +1,20 @@
 """`docker compose up` on a real engine: the loop closes, and goes on when what it stands on dies. Minutes long."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.config import ROOT
+from core.releases import ReleaseReader
+from pipeline.image import labels
+from tests.compose import registry
 from tests.compose.project import Project, running
 from tests.compose.story import BACK_S, FIRST_DAY, Story
 
@@ -26,13 +36,24 @@ def project(story: Story) -> Project:
 
 def test_a_first_life_cycle_runs_by_itself_and_the_model_answers(story: Story) -> None:
     assert story.seen.states["first"] == "success"
-    assert story.seen.releases[0]["champion"] == "1"
+    assert story.seen.releases["first"]["champion"] == "1"
 
 
 def test_drift_leads_to_a_retraining_and_the_server_takes_the_new_champion(story: Story) -> None:
     assert "night: retrain" in story.seen.printed
-    assert story.seen.releases[1]["canary"] == "2"
-    assert story.seen.releases[2]["champion"] == "2"
+    assert story.seen.releases["canary"]["canary"] == "2"
+    assert story.seen.releases["promoted"]["champion"] == "2"
+
+
+def test_the_monitor_rolls_back_a_champion_that_is_worse_than_a_constant(story: Story) -> None:
+    assert (story.seen.decision["decision"], story.seen.decision["champion"]) == ("roll back", "2")
+    assert story.seen.releases["rolled back"]["champion"] == "1"
+
+
+def test_canary_promotion_and_roll_back_restart_no_server(story: Story) -> None:
+    since = {name: release["since"] for name, release in story.seen.releases.items()}
+    assert since["first"] == since["canary"]
+    assert since["back"] == since["promoted"] == since["rolled back"]
 
 
 def test_a_scheduler_killed_in_training_is_started_again_and_the_life_cycle_ends_well(story: Story) -> None:
@@ -59,18 +80,43 @@ def test_no_container_ran_out_of_memory(project: Project) -> None:
     assert {name for name, state in ended.items() if state["OOMKilled"]} == set()
 
 
-def test_prometheus_may_ask_the_server(project: Project) -> None:
-    import httpx
+def test_every_panel_of_the_dashboard_has_something_to_show(story: Story, project: Project) -> None:
+    """But the one that shows what must not be."""
+    span = {"start": story.began, "end": time.time(), "step": 5}
+    empty = [
+        panel["title"]
+        for panel in json.loads((ROOT / "docker/grafana/dashboards/serving.json").read_text())["panels"]
+        for target in panel["targets"]
+        if not project.prometheus("query_range", query=target["expr"], **span)["result"]
+    ]
+    assert empty == ["Rows that a model failed on"]
 
-    project.compose("--profile", "observability", "up", "--detach", "--wait", "prometheus")
-    query, url = {"query": 'up{job="serving"}'}, f"{project.url('PROMETHEUS_PORT')}/api/v1/query"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = httpx.get(url, params=query, trust_env=False).json()["data"]["result"]
-        if found and found[0]["value"][1] == "1":
-            return
-        time.sleep(2)
-    pytest.fail(f"Prometheus says {found}")
+
+def test_prometheus_understands_every_alert_and_none_is_raised(project: Project) -> None:
+    (group,) = project.prometheus("rules")["groups"]
+    found = {rule["name"]: (rule["health"], rule["state"]) for rule in group["rules"]}
+    assert found
+    assert {name: said for name, said in found.items() if said != ("ok", "inactive")} == {}
+
+
+def test_the_champion_becomes_an_image_and_comes_back_from_a_registry_the_same(
+    project: Project, tmp_path: Path
+) -> None:
+    reader = ReleaseReader(project.url("LOOP_MLFLOW_PORT"), "flights")
+    with registry.running(tmp_path) as address:
+        name = f"{address}/closed-loop/flights:1"
+        assert loop(project, address, "image", "build", "1") == f"Made {name}"
+        built = inspect(name)
+        said = loop(project, address, "image", "push", "1")
+        reference = f"{name.rpartition(':')[0]}@{said.rpartition(' ')[2]}"
+        docker("image", "rm", name)
+        docker("pull", "--quiet", reference)
+        pulled = inspect(reference)
+        docker("image", "rm", reference)
+    assert said == f"Pushed {name}: {reference.partition('@')[2]}"
+    assert pulled["Id"] == built["Id"]
+    assert labels("1", reader.tags("1")).items() <= pulled["Config"]["Labels"].items()
+    assert all(labels("1", reader.tags("1")).values())
 
 
 def test_a_second_up_goes_on_where_the_first_ended(story: Story, project: Project) -> None:
@@ -80,10 +126,27 @@ def test_a_second_up_goes_on_where_the_first_ended(story: Story, project: Projec
     story.seen.seconds["healthy again"] = project.up()
     assert project.secret("LOOP_SERVING_KEY") == key
     assert project.sql("SELECT count(*) FROM predictions") == count
-    assert story.wait("the champion answers", lambda: project.release(key).get("champion")) == "2"
+    assert story.wait("the champion answers", lambda: project.release(key).get("champion")) == "1"
     print(story.seen.seconds, story.seen.memory_mb)
 
 
 def test_down_with_volumes_leaves_nothing(project: Project) -> None:
     project.down("--volumes")
     assert (project.containers(), project.volumes()) == ({}, [])
+
+
+def loop(project: Project, registry: str, *words: str) -> str:
+    """The command line on this machine, beside the stack."""
+    places = {"LOOP_MLFLOW_URL": project.url("LOOP_MLFLOW_PORT"), "LOOP_IMAGE": f"{registry}/closed-loop/flights"}
+    command = [sys.executable, "-m", "pipeline.cli", *words]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | places, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def docker(*words: str) -> str:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout
+
+
+def inspect(image: str) -> dict[str, Any]:
+    return dict(json.loads(docker("image", "inspect", image))[0])

@@ -43,7 +43,7 @@ def test_too_little_memory_or_disk_says_how_much_is_needed(tmp_path: Path) -> No
 
 
 def test_without_an_engine_it_says_what_to_use_instead() -> None:
-    (check,) = doctor.containers(Settings(), answers(version=None))
+    (check,) = doctor.containers({}, answers(version=None))
     assert check.found == "none answers"
     assert "make up" in check.advice
 
@@ -54,6 +54,25 @@ def test_an_engine_that_is_too_old_is_said_to_be(version: str, good: bool) -> No
 
 
 def test_the_ports_of_the_stack_that_runs_are_its_own() -> None:
-    looked = [each.what for each in doctor.containers(Settings(), answers(ps="a container"))]
+    looked = [each.what for each in doctor.containers({}, answers(ps="a container"))]
     assert not any("port" in what for what in looked)
     assert "disk" in looked
+
+
+@pytest.mark.parametrize(
+    ("profiles", "watching"), [("", False), ("demo", False), ("demo,observability", True), ("*", True)]
+)
+def test_the_ports_of_a_profile_are_looked_at_when_it_is_used(profiles: str, watching: bool) -> None:
+    given = {"COMPOSE_PROFILES": profiles, "GRAFANA_PORT": "3333"}
+    looked = {each.what for each in doctor.containers(given, answers())}
+    assert {"port 8080 of airflow-api", "port 5001 of mlflow", "port 8000 of serving"} <= looked
+    assert ({"port 9090 of prometheus", "port 3333 of grafana"} <= looked) is watching
+
+
+def test_a_port_of_the_containers_that_is_taken_is_named_with_its_variable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = {"COMPOSE_PROFILES": "observability", "PROMETHEUS_PORT": str(taken.getsockname()[1])}
+        (check,) = [each for each in doctor.containers(given, answers()) if each.advice and "port" in each.what]
+    assert "PROMETHEUS_PORT" in check.advice
