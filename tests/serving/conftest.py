@@ -11,9 +11,11 @@ from core.schema import ProblemSpec
 from tests.serving.models import bundle
 from tests.serving.process import ServerHere, ServerProcess
 from tests.serving.registry import FakeRegistry
+from tests.serving.toys import Toy
 
 Launch = Callable[..., ServerProcess]
 Start = Callable[..., ServerHere]
+Serve = Callable[..., ServerHere]
 PROBABILITY = {"1": 0.25, "2": 0.75}
 
 
@@ -68,6 +70,27 @@ def start(tmp_path: Path, registry: FakeRegistry) -> Iterator[Start]:
     yield make
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """A server of a toy problem, in this process; the second bundle is a canary for all."""
+    opened: list[tuple[FakeRegistry, ServerHere]] = []
+
+    def make(toy: Toy, *bundles: Path) -> ServerHere:
+        registry = FakeRegistry(toy.spec.name)
+        for version, folder in enumerate(bundles, 1):
+            registry.register(str(version), folder)
+        registry.release("1", "2" if bundles[1:] else None, 100)
+        server = ServerHere(tmp_path / "home", registry.url, toy)
+        opened.append((registry, server))
+        server.ready()
+        return server
+
+    yield make
+    for registry, server in opened:
+        server.kill()
+        registry.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """`/predict?explain=true`: contributions that add up to the answer, for every task; and who gets none."""
 
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,14 @@ from pipeline.train import train
 from serving.schemas import example
 from serving.server import BATCHES_WAITING
 from tests.serving import toys
+from tests.serving.conftest import Serve
 from tests.serving.models import bundle
 from tests.serving.process import ServerHere
-from tests.serving.registry import FakeRegistry
 from tests.serving.toys import Toy
 from tests.toy import AS_OF, TASKS, frame, spec
 
 EXPLAINED = "/predict?explain=true"
 ODD = {"size": 90.5, "kind": "red", "who": "d", "rain": 7.5}  # far from the training's medians
-Serve = Callable[..., ServerHere]
 
 
 @pytest.fixture(scope="module")
@@ -37,26 +35,6 @@ def _train(task: str, folder: Path) -> Path:
     before, held_out = training_rows(rows, holdout_start(problem, AS_OF)), holdout_rows(problem, rows, AS_OF)
     assert train(problem, "hgb", before, held_out, folder).facts["refused"] is None
     return folder
-
-
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    """A server of a toy problem; the second bundle is a canary for all."""
-    opened: list[Any] = []
-
-    def make(toy: Toy, *bundles: Path) -> ServerHere:
-        registry = FakeRegistry(toy.spec.name)
-        for version, folder in enumerate(bundles, 1):
-            registry.register(str(version), folder)
-        registry.release("1", "2" if bundles[1:] else None, 100)
-        server = ServerHere(tmp_path / "home", registry.url, toy)
-        opened.extend([registry, server])
-        server.ready()
-        return server
-
-    yield make
-    for thing in reversed(opened):
-        thing.close() if isinstance(thing, FakeRegistry) else thing.kill()
 
 
 def explained(server: ServerHere, row: dict[str, Any]) -> dict[str, Any]:

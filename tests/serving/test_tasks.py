@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from core.schema import Feature
 from serving.answers import prediction_model
 from serving.schemas import example
 from tests.serving import toys
+from tests.serving.conftest import Serve
 from tests.serving.models import FAULT_ABOVE, Prediction, bundle
 from tests.serving.process import ServerHere
 from tests.serving.registry import FakeRegistry
 from tests.serving.toys import NAMES, Toy
 
-Serve = Callable[..., ServerHere]
+Saying = Callable[..., ServerHere]
 CLASSES = [0.2, 0.5, 0.3]
 TASKS: list[tuple[Callable[[], Toy], Prediction, dict[str, Any]]] = [
     (toys.binary, 0.75, {"label": "late", "probability": 0.75}),
@@ -30,24 +31,14 @@ TASKS: list[tuple[Callable[[], Toy], Prediction, dict[str, Any]]] = [
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
+def saying(serve: Serve, tmp_path: Path) -> Saying:
     """A server of a toy problem whose champion always predicts the same; `canary` is a fault of a second version."""
-    opened: list[Any] = []
 
     def make(toy: Toy, prediction: Prediction, canary: str = "", **more: Any) -> ServerHere:
-        registry = FakeRegistry(toy.spec.name)
-        registry.register("1", bundle(toy.spec, tmp_path / "1", prediction, **more))
-        if canary:
-            registry.register("2", bundle(toy.spec, tmp_path / "2", prediction, canary))
-        registry.release("1", "2" if canary else None, 100)
-        server = ServerHere(tmp_path / "home", registry.url, toy)
-        opened.extend([registry, server])
-        server.ready()
-        return server
+        good = bundle(toy.spec, tmp_path / "1", prediction, **more)
+        return serve(toy, good, *([bundle(toy.spec, tmp_path / "2", prediction, canary)] if canary else []))
 
-    yield make
-    for thing in reversed(opened):
-        thing.close() if isinstance(thing, FakeRegistry) else thing.kill()
+    return make
 
 
 def logged(server: ServerHere, tmp_path: Path) -> list[dict[str, Any]]:
@@ -70,10 +61,10 @@ def rounded(content: Any) -> Any:
 
 @pytest.mark.parametrize(("make", "prediction", "wanted"), TASKS)
 def test_an_answer_says_what_its_documentation_says(
-    serve: Serve, make: Callable[[], Toy], prediction: Prediction, wanted: dict[str, Any]
+    saying: Saying, make: Callable[[], Toy], prediction: Prediction, wanted: dict[str, Any]
 ) -> None:
     toy = make()
-    server, model = serve(toy, prediction), prediction_model(toy.spec)
+    server, model = saying(toy, prediction), prediction_model(toy.spec)
     schemas = server.get("/openapi.json").json()["components"]["schemas"]
     answer = server.post("/predict", schemas["ToyRow"]["example"]).json()
     assert rounded(said(answer)) == wanted
@@ -84,9 +75,9 @@ def test_an_answer_says_what_its_documentation_says(
     assert said(batch[0]) == said(answer)
 
 
-def test_named_classes_of_two_have_a_label_and_the_second_ones_probability(serve: Serve) -> None:
+def test_named_classes_of_two_have_a_label_and_the_second_ones_probability(saying: Saying) -> None:
     toy = toys.binary()
-    answer = serve(toy, 0.75).post("/predict", example(toy.spec)).json()
+    answer = saying(toy, 0.75).post("/predict", example(toy.spec)).json()
     assert said(answer) == {"label": "late", "probability": 0.75}
     about = prediction_model(toy.spec).model_json_schema()["properties"]
     assert about["probability"]["description"] == "Probability that late is late."
@@ -99,16 +90,16 @@ def test_a_number_is_described_with_its_unit() -> None:
     assert "minimum" not in about["value"]
 
 
-def test_a_probability_that_rounding_lifts_above_one_is_one(serve: Serve) -> None:
+def test_a_probability_that_rounding_lifts_above_one_is_one(saying: Saying) -> None:
     toy = toys.binary()
-    assert serve(toy, 1.0000002).post("/predict", example(toy.spec)).json()["probability"] == 1
+    assert saying(toy, 1.0000002).post("/predict", example(toy.spec)).json()["probability"] == 1
 
 
 def test_of_many_classes_the_log_keeps_every_probability_the_label_and_what_is_watched(
-    serve: Serve, tmp_path: Path
+    saying: Saying, tmp_path: Path
 ) -> None:
     toy = toys.image()
-    server = serve(toy, CLASSES, embedding=True)
+    server = saying(toy, CLASSES, embedding=True)
     sent = example(toy.spec) | {"pixels": [[0, 10, 20], [30, 40, 50.5]]}
     assert server.post("/predict", sent).json()["missing"] == []
     (row,) = logged(server, tmp_path)
@@ -121,9 +112,9 @@ def test_of_many_classes_the_log_keeps_every_probability_the_label_and_what_is_w
     assert [type(number) for number in row["inputs"]["pixels"]] == [int] * 5 + [float]
 
 
-def test_a_number_has_neither_label_nor_outputs(serve: Serve, tmp_path: Path) -> None:
+def test_a_number_has_neither_label_nor_outputs(saying: Saying, tmp_path: Path) -> None:
     toy = toys.regression()
-    server = serve(toy, -1234.5)
+    server = saying(toy, -1234.5)
     server.post("/predict", example(toy.spec))
     (row,) = logged(server, tmp_path)
     assert (row["score"], row["label"], row["outputs"]) == (-1234.5, None, None)
@@ -132,10 +123,10 @@ def test_a_number_has_neither_label_nor_outputs(serve: Serve, tmp_path: Path) ->
 @pytest.mark.parametrize("fault", ["raise", "nan"])
 @pytest.mark.parametrize(("make", "prediction", "wanted"), TASKS)
 def test_the_champion_answers_the_rows_that_the_canary_cannot(
-    serve: Serve, tmp_path: Path, make: Callable[[], Toy], prediction: Prediction, wanted: dict[str, Any], fault: str
+    saying: Saying, tmp_path: Path, make: Callable[[], Toy], prediction: Prediction, wanted: dict[str, Any], fault: str
 ) -> None:
     toy = make()
-    server = serve(toy, prediction, canary=fault)
+    server = saying(toy, prediction, canary=fault)
     rows = [example(toy.spec), example(toy.spec) | {"size": FAULT_ABOVE + 1}]
     answers = server.post("/predict/batch", {"rows": rows[::-1]}).json()["predictions"]
     assert answers[0]["role"] == "champion"
@@ -145,9 +136,9 @@ def test_the_champion_answers_the_rows_that_the_canary_cannot(
     assert [(r["score"], r["label"], r["outputs"]) for r in failed] == [(None, None, None)] * len(failed)
 
 
-def test_a_row_without_a_time_gets_the_moment_of_arrival(serve: Serve, tmp_path: Path) -> None:
+def test_a_row_without_a_time_gets_the_moment_of_arrival(saying: Saying, tmp_path: Path) -> None:
     toy = toys.image()
-    server = serve(toy, CLASSES)
+    server = saying(toy, CLASSES)
     without = {name: value for name, value in example(toy.spec).items() if name != "at"}
     before = int(time.time())
     batch = [without | {"id": "0"}, without | {"id": "1", "at": None}, example(toy.spec) | {"id": "2"}]
@@ -160,9 +151,9 @@ def test_a_row_without_a_time_gets_the_moment_of_arrival(serve: Serve, tmp_path:
     assert third["inputs"] == batch[2]
 
 
-def test_columns_may_have_any_name(serve: Serve, tmp_path: Path) -> None:
+def test_columns_may_have_any_name(saying: Saying, tmp_path: Path) -> None:
     toy = toys.regression()
-    server = serve(toy, 1.0)
+    server = saying(toy, 1.0)
     sent = example(toy.spec) | {name: f"the {name}" for name in NAMES}
     assert said(server.post("/predict", sent).json()) == {"value": 1.0}
     schema = server.get("/openapi.json").json()["components"]["schemas"]["ToyRow"]
@@ -177,9 +168,9 @@ def test_columns_may_have_any_name(serve: Serve, tmp_path: Path) -> None:
     assert row["inputs"] == sent
 
 
-def test_metrics_sum_the_scores_and_count_the_classes(serve: Serve) -> None:
+def test_metrics_sum_the_scores_and_count_the_classes(saying: Saying) -> None:
     toy = toys.image()
-    server = serve(toy, CLASSES)
+    server = saying(toy, CLASSES)
     server.post("/predict/batch", {"rows": [example(toy.spec)] * 4})
     found = server.get("/metrics").text
     assert 'serving_score_sum{role="champion",version="1"} 2.0' in found
@@ -199,7 +190,7 @@ def test_metrics_sum_the_scores_and_count_the_classes(serve: Serve) -> None:
     ],
 )
 def test_a_model_of_another_problem_is_refused_in_words(
-    serve: Serve, tmp_path: Path, change: dict[str, Any], words: str
+    saying: Saying, tmp_path: Path, change: dict[str, Any], words: str
 ) -> None:
     toy = toys.image()
     registry = FakeRegistry(toy.spec.name)

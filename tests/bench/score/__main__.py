@@ -4,10 +4,10 @@ With --write the table goes into docs/performance.md. `--rows 10000000` is the s
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench import page
 from tests.bench.score import material, report
 from tests.bench.score.measure import measure
 
@@ -21,13 +21,9 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(material.make(Path(folder), given.rows))
-    print(report.table(found))
     if given.write:
         report.write(found)
-    missed = report.missed(found)
-    for line in missed:
-        print(f"MISSED: {line}", file=sys.stderr)
-    sys.exit(bool(missed))
+    page.end(report.table(found), report.missed(found))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ With --write the table goes into docs/performance.md. About two minutes; what el
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
+from tests.bench import page
 from tests.bench.serving import material, report
 from tests.bench.serving.measure import measure
 
@@ -20,13 +20,9 @@ def main() -> None:
         home = Path(folder, "home")
         home.mkdir()
         found = measure(material.make(Path(folder, "models"), f"sqlite:///{home / 'loop.db'}"), home)
-    print(report.table(found))
     if write:
         report.write(found)
-    missed = report.missed(found)
-    for line in missed:
-        print(f"MISSED: {line}", file=sys.stderr)
-    sys.exit(bool(missed))
+    page.end(report.table(found), report.missed(found))
 
 
 if __name__ == "__main__":
