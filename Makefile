@@ -17,7 +17,7 @@ export ORT_DISABLE_TELEMETRY = 1
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock pyproject.toml scripts/venv.sh
 	@scripts/venv.sh
@@ -63,6 +63,10 @@ compose-down:  ## stop the containers; data, models and history stay (with them:
 test-compose: $(READY)  ## the compose file and the images on a real Docker engine, some ten minutes
 	@$(BIN)/loop doctor --containers --quiet
 	@$(BIN)/pytest -q -m compose tests/compose
+
+.PHONY: test-k8s
+test-k8s: $(READY)  ## k8s/ as kubectl renders it: schemas, policies, documented sums
+	@$(BIN)/pytest -q -m k8s tests/k8s
 
 .PHONY: test
 test: $(READY)  ## run the tests
