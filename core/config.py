@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     mlflow_url: str = Field("http://127.0.0.1:5001", description="MLflow tracking server.")
     dvc_remote: str = Field("", description="DVC remote: a folder, a URL, or mlflow-artifacts:/dvc.")
     serving_url: str = Field("http://127.0.0.1:8000", description="Where the deploy target finds the server.")
-    reports: str = Field("", description="Folder of the monitoring reports. Default: a folder in home.")
+    reports: str = Field("", description="Folder of the monitoring reports, or `mlflow`. Default: a folder in home.")
     airflow_port: int | None = Field(None, description="Port of Airflow's API and pages. Default: 8080, or a free one.")
     mlflow_port: int | None = Field(None, description="Port of MLflow. Default: 5001, or a free one.")
     serving_port: int | None = Field(None, description="Port of the model server. Default: 8000, or a free one.")
@@ -81,7 +81,10 @@ class Settings(BaseSettings):
         return Path(self.keys) if self.keys else self.home.resolve() / "keys.json"
 
     @property
-    def reports_dir(self) -> Path:
+    def reports_dir(self) -> Path | None:
+        """None: reports are kept in MLflow."""
+        if self.reports == "mlflow":
+            return None
         return Path(self.reports) if self.reports else self.home.resolve() / "reports"
 
 

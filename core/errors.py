@@ -20,6 +20,10 @@ class ModelRefused(LoopError):
     """A model failed a check that keeps it from being registered or served."""
 
 
+class OutOfMemory(LoopError):
+    """A process was killed for want of memory, as far as can be seen."""
+
+
 class RegistryError(LoopError):
     """The registry does not hold what was asked for, or refuses what was asked of it."""
 

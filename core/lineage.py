@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 
+from core import memory
 from core.config import ROOT, Params
-from core.errors import DataError
+from core.errors import DataError, OutOfMemory
 
 RAW = "data/raw"
 CODE = ("core", "problems", "pipeline")
@@ -83,7 +84,7 @@ def run_stage(stage: str, params: Params, raw: Mapping[str, Any], before: Locks,
         inputs = [d.def_path for d in found.deps if not isinstance(d, ParamsDependency)]
         repo.pull(_tracked(inputs, before))
         _recall(repo, found)
-        repo.reproduce(stage, single_item=True, pull=True)
+        _reproduce(repo, stage)
         repo.push([stage], run_cache=True)
         log.info("stage %s: its outputs are in the remote", stage)
         return dict(yaml.safe_load(Path("dvc.lock").read_text())["stages"][stage])
@@ -152,6 +153,19 @@ def _repo(remote: str) -> Iterator[Any]:
         )
         with contextlib.chdir(folder), Repo(folder) as repo:
             yield repo
+
+
+def _reproduce(repo: Any, stage: str) -> None:
+    from dvc.exceptions import ReproductionError
+
+    before = memory.kills()
+    try:
+        repo.reproduce(stage, single_item=True, pull=True)
+    except ReproductionError as error:
+        if memory.KILLED.search(str(error.__cause__)):
+            reason = memory.words(f"stage {stage}", memory.kills() - before, memory.limit())
+            raise OutOfMemory(reason) from error
+        raise
 
 
 def _recall(repo: Any, stage: Any) -> None:

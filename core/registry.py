@@ -8,7 +8,7 @@ Reading what is released needs no MLflow client (core.releases).
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from core.errors import RegistryError
 from core.releases import BUNDLE, CHALLENGER, CHAMPION, DIGEST_TAG, PERCENT_TAG, SHADOW_TAG, Release, named
 from core.runtime import digest
 
-LIFECYCLE_TAG, CANDIDATE_TAG = "loop.lifecycle", "loop.candidate"
+LIFECYCLE_TAG, CANDIDATE_TAG, DAY_TAG = "loop.lifecycle", "loop.candidate", "loop.day"
 REPLACED_TAG = "replaced"
 COMPARISON, VERDICT = "comparison.json", "verdict.json"  # of a life cycle's run
 PARENT_TAG = "mlflow.parentRunId"
@@ -99,6 +99,14 @@ class Registry:
         order = ["attributes.start_time"]
         runs = self._client.search_runs([found.experiment_id], condition, max_results=1000, order_by=order)
         return [self._as_lifecycle(run) for run in runs]
+
+    def keep_report(self, day: str, files: Sequence[Path], tags: Mapping[str, str]) -> str:
+        """Keep a day's monitoring report in the day's run of PROBLEM-monitoring. Returns where its first file lies."""
+        run = self._run(day, {DAY_TAG: day}, {}, self._monitoring)
+        for path in files:
+            self._client.log_artifact(run, str(path))
+        self.record(run, {}, {}, tags)
+        return f"runs:/{run}/{files[0].name}"
 
     # versions -----------------------------------------------------------------------------------------------------
 
@@ -222,6 +230,10 @@ class Registry:
     def _releases(self) -> str:
         return f"{self.problem}-releases"
 
+    @property
+    def _monitoring(self) -> str:
+        return f"{self.problem}-monitoring"
+
     @contextmanager
     def _event(self, action: str, version: str, actor: str, reason: str, evidence: dict[str, Any]) -> Iterator[None]:
         before = self.release().champion
@@ -258,9 +270,9 @@ class Registry:
     def _shadow(self, on: bool) -> None:
         self._client.set_registered_model_tag(self.problem, SHADOW_TAG, str(on).lower())
 
-    def _run(self, name: str, key: dict[str, str], tags: Mapping[str, str]) -> str:
+    def _run(self, name: str, key: dict[str, str], tags: Mapping[str, str], experiment: str | None = None) -> str:
         """The run whose tags are `key`; made with the further tags when there is none."""
-        experiment = self._experiment(self.problem)
+        experiment = self._experiment(experiment or self.problem)
         condition = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in key.items())
         found = self._client.search_runs([experiment], condition, max_results=1)
         if found:

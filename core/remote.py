@@ -27,12 +27,12 @@ class ArtifactFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self.store = Artifacts(url)
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:
+    def ls(self, path: str, detail: bool = True, **__: Any) -> list[Any]:
         folder = path.strip("/")
         found = [_entry(f"{folder}/{name}".lstrip("/"), size) for name, size in self.store.files(folder).items()]
         return found if detail else [entry["name"] for entry in found]
 
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
+    def info(self, path: str, **__: Any) -> dict[str, Any]:
         """From the listing of the folder above: asking for the file itself would send it."""
         folder, _, name = path.strip("/").rpartition("/")
         found = self.store.files(folder)

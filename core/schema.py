@@ -172,6 +172,14 @@ class Cost(Frozen):
     currency: str = "USD"
 
 
+class Resources(Frozen):
+    """What the pod of a task may use on Kubernetes. Nothing else reads it, and no result depends on it."""
+
+    cpu: float | None = Field(None, gt=0, description="Cores; also how many threads a fit may use.")
+    memory: str | None = Field(None, pattern=r"^[1-9][0-9]*(Mi|Gi)$")
+    gpu: int = Field(0, ge=0, description="NVIDIA GPUs; the cluster must offer them.")
+
+
 class ProblemSpec(Frozen):
     """One problem. Limits on means and residuals are shares for classes, and for numbers standard deviations of the
     target in training."""
@@ -199,6 +207,7 @@ class ProblemSpec(Frozen):
     monitor: Monitor = Monitor()
     demo: Demo | None = None
     candidates: dict[str, dict[str, Any]]
+    resources: dict[str, Resources] = Field(default_factory=dict, description="By candidate; `default`: other tasks.")
 
     @model_validator(mode="after")
     def _names_exist(self) -> "ProblemSpec":
@@ -212,6 +221,9 @@ class ProblemSpec(Frozen):
                 raise ValueError(f"slice {name!r} is not among features")
         if self.cluster is not None and self.cluster not in self.columns:
             raise ValueError(f"cluster is {self.cluster!r}, which is not among columns")
+        for name in self.resources:
+            if name not in (*self.candidates, "default"):
+                raise ValueError(f"resources names {name!r}, which is neither a candidate nor `default`")
         return self
 
     @model_validator(mode="after")

@@ -4,19 +4,18 @@ It runs every night, or when the monitor updates RETRAIN. The stages are those o
 step does is in pipeline.lifecycle.
 """
 
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, PokeReturnValue, dag, task
+from airflow.sdk import Param, PokeReturnValue, TaskGroup, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.timetables.assets import AssetOrTimeSchedule
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from core.config import settings
+from dags import pods
 from dags.assets import RETRAIN
 from problems import competing, load
 
-LABEL = "{{ task.op_kwargs['stage'] }}"
 NIGHTLY = CronTriggerTimetable(settings().nightly, timezone=load().spec.clock.timezone)
 
 
@@ -59,7 +58,7 @@ def release(job: Any, verdict: Any) -> str:
     return released
 
 
-@task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
+@task.sensor(poke_interval=5, timeout=172800.0, mode=pods.WAITING)
 def shadow(released: Any, job: Any, verdict: Any) -> PokeReturnValue:
     from pipeline import release
 
@@ -67,7 +66,7 @@ def shadow(released: Any, job: Any, verdict: Any) -> PokeReturnValue:
     return PokeReturnValue(is_done=judgement["state"] != "wait", xcom_value=judgement)
 
 
-@task.sensor(poke_interval=5, timeout=172800.0, mode="reschedule")
+@task.sensor(poke_interval=5, timeout=172800.0, mode=pods.WAITING)
 def canary(shadowed: Any, verdict: Any) -> PokeReturnValue:
     from pipeline import release
 
@@ -93,21 +92,24 @@ def deploy(champion: Any) -> str | None:
     schedule=AssetOrTimeSchedule(timetable=NIGHTLY, assets=[RETRAIN]),  # type: ignore[list-item]
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    default_args=pods.default_args(load().spec),
     params={"as_of": Param(None, type=["null", "string"], format="date", description="Default: today.")},
     tags=["closed-loop"],
 )
 def lifecycle() -> None:
-    job = ingest()
+    spec, job = load().spec, ingest()
     validated = stage.override(task_id="validate")("validate", job, [])
     featured = stage.override(task_id="features")("features", job, [validated])
     data = [validated, featured]
-    candidates = [f"train@{name}" for name in competing(load().spec)]
-    trained = (
-        stage.override(task_id="train", map_index_template=LABEL).partial(job=job, before=data).expand(stage=candidates)
-    )
+
+    with TaskGroup("train"):  # a task for each candidate; on Kubernetes a pod with what this one needs
+        trained = [
+            stage.override(task_id=name, executor_config=pods.of(spec, name))(f"train@{name}", job, data)
+            for name in competing(spec)
+        ]
     evaluated = stage.override(task_id="evaluate")("evaluate", job, data, trained)
-    refitted = stage.override(task_id="refit")("refit", job, [*data, evaluated], trained)
+    every = pods.of(spec, *competing(spec))  # the winner, whichever it is, must fit
+    refitted = stage.override(task_id="refit", executor_config=every)("refit", job, [*data, evaluated], trained)
     registered = register(job, [*data, evaluated, refitted], trained)
     verdict = gate(job, registered)
     judgement = canary(shadow(release(job, verdict), job, verdict), verdict)

@@ -3,7 +3,7 @@
 *Retrain* updates RETRAIN, and Airflow starts the life cycle. *Roll back* goes to the registry at once.
 """
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from airflow.sdk import Param, dag, task
@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.timetables.trigger import CronTriggerTimetable
 
 from core.config import settings
+from dags import pods
 from dags.assets import RETRAIN
 from problems import load
 
@@ -45,7 +46,7 @@ def act(job: Any, decision: Any, *, outlet_events: Any = None) -> None:
     schedule=CronTriggerTimetable(settings().nightly_monitor, timezone=load().spec.clock.timezone),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},
+    default_args=pods.default_args(load().spec),
     params={"as_of": Param(None, type=["null", "string"], format="date", description="Default: today.")},
     tags=["closed-loop"],
 )

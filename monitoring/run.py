@@ -5,6 +5,7 @@ Who is champion, since when, and on what it was trained comes from the caller: n
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from datetime import time as clock
@@ -23,6 +24,7 @@ from problems import Problem
 if TYPE_CHECKING:
     import pandas as pd
 
+Keep = Callable[[Path, Decision], str]  # takes a report's HTML, with the JSON beside it; returns where it is kept
 log = logging.getLogger(__name__)
 
 
@@ -44,11 +46,12 @@ def run(
     champion: Champion | None,
     reference: "pd.DataFrame | None",
     reports: Path,
+    keep: Keep = lambda html, _: str(html),
 ) -> Decision:
     """Judge the champion on the window_days before `as_of`, with the labels known at that night's cut-off.
 
     `reference` is a scored frame (core.scored) sampled from the champion's training window. The report goes to
-    reports/PROBLEM/AS_OF.html and .json. Repeating a day replaces its decision.
+    reports/PROBLEM/AS_OF.html and .json, and where `keep` takes it. Repeating a day replaces its decision.
     """
     target = reports / problem.spec.name / as_of.isoformat()
     for suffix in (".html", ".json"):
@@ -67,7 +70,7 @@ def run(
         "champion": champion.version if champion else None,
         "reasons": decision.reasons,
         "evidence": asdict(found),
-        "report": str(html) if html.exists() else None,
+        "report": keep(html, decision) if html.exists() else None,
     }
     decisions.record(engine, row)
     log.info("%s %s: %s, because %s", problem.spec.name, as_of, decision.decision, "; ".join(decision.reasons))

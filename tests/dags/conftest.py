@@ -1,4 +1,8 @@
-"""One play of both DAGs on real servers; every test looks at another side of what happened."""
+"""One play of both DAGs on real servers; every test looks at another side of what happened.
+
+It is played as on a cluster: every task starts with an empty home and an empty folder for temporary files, which are
+gone when it has ended. What tasks hand on goes through MLflow and PostgreSQL.
+"""
 
 import json
 import os
@@ -25,6 +29,7 @@ class Played:
 
     seen: dict[str, Any]
     given: Settings
+    places: dict[str, str]
     server: ServerProcess
 
     @property
@@ -33,18 +38,33 @@ class Played:
 
 
 @pytest.fixture(scope="session")
-def played(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+def played(mlflow_url: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    from conftest import fresh_database
+
     home = tmp_path_factory.mktemp("dags") / "home"
     home.mkdir()
-    given = Settings(home=home, mlflow_url=mlflow_url)
+    given = Settings(
+        home=home,
+        mlflow_url=mlflow_url,
+        database_url=fresh_database(postgres),
+        dvc_remote="mlflow-artifacts:/dvc",
+        reports="mlflow",
+    )
     server = ServerProcess(home / "serving-home", mlflow_url, given.store_url)
-    places = {"LOOP_HOME": str(home), "LOOP_MLFLOW_URL": mlflow_url, "LOOP_SERVING_URL": server.url}
+    places = {
+        "LOOP_HOME": str(home),
+        "LOOP_MLFLOW_URL": mlflow_url,
+        "LOOP_SERVING_URL": server.url,
+        "LOOP_DATABASE_URL": given.database_url,
+        "LOOP_DVC_REMOTE": given.dvc_remote,
+        "LOOP_REPORTS": given.reports,
+    }
     airflow = airflow_environment(home, f"http://127.0.0.1:{any_free()}", credentials.read_or_create(home))
     env = os.environ | places | airflow | {"PYTHONPATH": str(ROOT), "LOOP_REVISION": "a revision"}
     try:
         run(env, home, "airflow", "db", "migrate")
         printed = run(env, home, "tests.dags.play", server.url)
-        yield Played(json.loads(printed.splitlines()[-1]), given, server)
+        yield Played(json.loads(printed.splitlines()[-1]), given, places, server)
     finally:
         server.stop()
 

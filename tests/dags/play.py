@@ -3,11 +3,14 @@ rearranges logging, so it stays out of the tests' own process.
 
     python -m tests.dags.play SERVING_URL
 
-Uses the settings of the environment; the servers are there already.
+Every task finds empty folders. Uses the settings of the environment; the servers are there already.
 """
 
 import json
+import os
+import shutil
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +33,9 @@ def main(serving_url: str) -> None:
     out: dict[str, Any] = {"heavy": sorted(HEAVY & loaded), "errors": {str(k): v for k, v in bag.import_errors.items()}}
     out["dags"] = {name: described(dag) for name, dag in bag.dags.items()}
     lifecycle, monitor = bag.dags["lifecycle"], bag.dags["monitor"]
+    pods = EmptyFolders()
+    for task in (*lifecycle.tasks, *monitor.tasks):
+        task.on_execute_callback = [pods]
     for sensor in ("shadow", "canary"):
         lifecycle.get_task(sensor).poke_interval = POKE_S
     replay_day = replayer(serving_url)
@@ -44,6 +50,7 @@ def main(serving_url: str) -> None:
     out["events"] = asset_events()
     with steady_traffic(serving_url, LATER):
         out["second"] = run(lifecycle, LATER)
+    out["pods"] = pods.tasks
     print(json.dumps(out))
 
 
@@ -52,6 +59,22 @@ def few_candidates() -> None:
     import problems
 
     problems.competing = lambda spec: CANDIDATES
+
+
+class EmptyFolders:
+    """What a new pod finds: nothing. The folders of the task before are gone, as with its pod."""
+
+    def __init__(self) -> None:
+        self.place = tempfile.mkdtemp(prefix="pods-")
+        self.tasks = 0
+
+    def __call__(self, _: Any) -> None:
+        shutil.rmtree(self.place)
+        self.tasks += 1
+        for name in ("home", "tmp"):
+            Path(self.place, str(self.tasks), name).mkdir(parents=True)
+        os.environ["LOOP_HOME"] = f"{self.place}/{self.tasks}/home"
+        tempfile.tempdir = f"{self.place}/{self.tasks}/tmp"
 
 
 def load_dags() -> tuple[Any, set[str]]:

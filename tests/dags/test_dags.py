@@ -1,5 +1,6 @@
 """Both DAGs, really run: what they are, what they did to the registry, the store and the server."""
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,11 @@ def stages_of_dvc_yaml() -> dict[str, dict[str, Any]]:
     return dict(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
+def stage_of(task: str) -> str:
+    """train.hgb is the stage train, of one candidate."""
+    return task.partition(".")[0]
+
+
 def upstream(tasks: dict[str, list[str]], name: str) -> set[str]:
     """Every task before this one."""
     direct = set(tasks[name])
@@ -38,7 +44,15 @@ def test_the_dags_are_parsed_without_error_and_without_heavy_imports(played: Pla
 
 def test_the_tasks_between_ingest_and_register_are_the_stages_of_dvc_yaml(played: Played) -> None:
     tasks = played.seen["dags"]["lifecycle"]["tasks"]
-    assert upstream(tasks, "register") - upstream(tasks, "ingest") - {"ingest"} == set(stages_of_dvc_yaml())
+    between = upstream(tasks, "register") - upstream(tasks, "ingest") - {"ingest"}
+    assert {stage_of(task) for task in between} == set(stages_of_dvc_yaml())
+
+
+def test_every_candidate_is_trained_by_a_task_of_its_own(played: Played) -> None:
+    assert {task for task in played.seen["dags"]["lifecycle"]["tasks"] if stage_of(task) == "train"} == {
+        "train.logistic",
+        "train.hgb",
+    }
 
 
 def test_a_stage_runs_after_the_stages_whose_outputs_it_reads(played: Played) -> None:
@@ -46,7 +60,9 @@ def test_a_stage_runs_after_the_stages_whose_outputs_it_reads(played: Played) ->
     outs = {str(out).partition("/${item")[0]: name for name, stage in stages.items() for out in stage["outs"]}
     edges = {(outs[dep], name) for name, stage in stages.items() for dep in stage["deps"] if dep in outs}
     assert ("train", "evaluate") in edges
-    assert all(before in upstream(tasks, name) for before, name in edges)
+    for task in tasks:
+        before = {stage_of(name) for name in upstream(tasks, task)}
+        assert {first for first, then in edges if then == stage_of(task)} <= before
 
 
 def test_the_life_cycle_runs_nightly_or_when_the_monitor_asks_one_at_a_time(played: Played) -> None:
@@ -107,8 +123,8 @@ def test_a_life_cycle_leaves_a_run_with_one_below_it_for_each_candidate(played: 
 def test_a_version_brings_back_the_data_it_was_trained_on(
     played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOOP_HOME", str(played.given.home))
     monkeypatch.setenv("LOOP_MLFLOW_URL", played.given.mlflow_url)
+    monkeypatch.setenv("LOOP_DVC_REMOTE", played.given.dvc_remote)
     assert restore("1", tmp_path / "back") == played.registry.tags("1")["data_version"]
     assert len(list((tmp_path / "back/data/raw").iterdir())) == 36
     locks = lineage.from_lock_file((tmp_path / "back/dvc.lock").read_text())
@@ -139,8 +155,30 @@ def test_a_calm_day_is_decided_and_asks_for_nothing(played: Played) -> None:
     first, last = decisions.history(engine, "flights")
     assert (first["as_of"], first["decision"], first["champion"]) == (date(2013, 2, 7), "ignore", "1")
     assert (last["as_of"], last["decision"], last["champion"]) == (date(2013, 3, 8), "retrain", "1")
-    assert Path(first["report"]).exists()
     engine.dispose()
+
+
+def test_reports_are_kept_in_mlflow(played: Played, tmp_path: Path) -> None:
+    engine, client = connect(played.given.store_url), played.registry._client
+    first, last = decisions.history(engine, "flights")
+    engine.dispose()
+    for row, day in ((first, "2013-02-07"), (last, "2013-03-08")):
+        run, _, name = row["report"].removeprefix("runs:/").partition("/")
+        assert name == f"{day}.html"
+        assert client.get_run(run).data.tags["decision"] == row["decision"]
+        assert "<html" in Path(client.download_artifacts(run, name, str(tmp_path))).read_text()[:500]
+        assert json.loads(Path(client.download_artifacts(run, f"{day}.json", str(tmp_path))).read_text())["metrics"]
+
+
+def test_tasks_had_no_file_system_in_common(played: Played) -> None:
+    """Each began with empty folders: all that has to outlive a task went through MLflow and the database."""
+    ran = [
+        state
+        for name in ("first", "calm", "nightly", "aged", "second")
+        for state in played.seen[name]["tasks"].values()
+    ]
+    assert played.seen["pods"] >= ran.count("success") > 30
+    assert not {"loop.db", "remote", "reports", "monitoring"} & {path.name for path in played.given.home.iterdir()}
 
 
 def test_a_day_s_labels_matured_by_the_next_night(played: Played) -> None:

@@ -35,9 +35,8 @@ def answered(played: Played) -> list[dict[str, Any]]:
 
 
 def why(played: Played, *words: str) -> "subprocess.CompletedProcess[str]":
-    places = {"LOOP_HOME": str(played.given.home), "LOOP_MLFLOW_URL": played.given.mlflow_url}
     command = [sys.executable, "-m", "pipeline.cli", "why", *words]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | places, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=ROOT, env=os.environ | played.places, capture_output=True, text=True, check=False)
 
 
 def test_predictions_of_every_day_version_and_role_are_replayed(played: Played) -> None:
