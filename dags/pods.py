@@ -68,12 +68,14 @@ def last_try(context: Any) -> None:
 
 def _override(most: Resources) -> Any:
     """Requests are limits: such a pod is evicted last. Airflow replaces the template's resources as a whole."""
-    from kubernetes.client import models as k8s
+    from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 
     amounts = {"cpu": f"{most.cpu or 1:g}", "memory": most.memory or "2Gi"}
     amounts |= {"nvidia.com/gpu": str(most.gpu)} if most.gpu else {}
     requests, limits = ({**amounts, "ephemeral-storage": disk} for disk in ("256Mi", "4Gi"))
-    threads = k8s.V1EnvVar(name="OMP_NUM_THREADS", value=str(ceil(most.cpu or 1)))
-    resources = k8s.V1ResourceRequirements(requests=requests, limits=limits)
-    container = k8s.V1Container(name="base", resources=resources, env=[threads])
-    return k8s.V1Pod(spec=k8s.V1PodSpec(containers=[container]))
+    container = {
+        "name": "base",
+        "resources": {"requests": requests, "limits": limits},
+        "env": [{"name": "OMP_NUM_THREADS", "value": str(ceil(most.cpu or 1))}],
+    }
+    return PodGenerator.deserialize_model_dict({"spec": {"containers": [container]}})

@@ -131,8 +131,9 @@ class Story:
         return next((run_id for run_id in new if TRIGGERED in run_id), None)
 
     def state(self, run_id: str, task: str) -> str:
-        """Of a task; of a mapped one, "running" if any runs."""
-        states = {each.state for each in self.airflow.tasks(LIFECYCLE, run_id) if each.name == task}
+        """Of a task; of a group of tasks, "running" if any runs."""
+        tasks = self.airflow.tasks(LIFECYCLE, run_id)
+        states = {each.state for each in tasks if each.name.partition(".")[0] == task}
         return "running" if "running" in states else ", ".join(sorted(states))
 
     def healthy(self, service: str) -> bool:

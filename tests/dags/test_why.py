@@ -36,7 +36,8 @@ def answered(played: Played) -> list[dict[str, Any]]:
 
 def why(played: Played, *words: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "pipeline.cli", "why", *words]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | played.places, capture_output=True, text=True, check=False)
+    env = os.environ | played.places
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
 
 
 def test_predictions_of_every_day_version_and_role_are_replayed(played: Played) -> None:
