@@ -24,13 +24,7 @@ RIGHTS: dict[str, set[Right]] = {  # by ServiceAccount: resource, name or *, ver
         ("events", "*", "list"),
         ("podtemplates", "airflow-task", "get"),
     },
-    "airflow-task": {
-        *TASK_DEPLOYS,
-        *(("replicasets", "*", verb) for verb in ("get", "list")),
-        *(("pods", "*", verb) for verb in ("get", "list", "watch")),
-        ("pods/log", "*", "get"),
-        ("events", "*", "list"),
-    },
+    "airflow-task": {*TASK_DEPLOYS, ("pods", "*", "list")},
 }
 
 
