@@ -16,7 +16,7 @@ BASE_FLOWS = {
         "airflow-api", "airflow-clean", "airflow-scheduler", "airflow-task",
     )),
     *((caller, "airflow-api", 8080) for caller in ("airflow-dags", "airflow-scheduler", "airflow-task")),
-    *((caller, "mlflow", 5000) for caller in ("airflow-task", "serving")),
+    *((caller, "mlflow", 5000) for caller in ("airflow-api", "airflow-task", "serving")),
     ("airflow-task", "serving", 8000),
 }  # fmt: skip
 ASKS_DATABASE = (
