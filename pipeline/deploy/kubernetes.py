@@ -13,7 +13,7 @@ from core.errors import DeployError
 from core.releases import Release
 from pipeline.deploy.kubernetes_api import Changed, Cluster
 from pipeline.deploy.kubernetes_rollout import PodStatus, Rollout, Superseded, asked, deployment
-from pipeline.deploy.kubernetes_words import BEFORE, LABEL, VERSION, Deployment, Json, Pod
+from pipeline.deploy.kubernetes_words import BEFORE, LABEL, ROLE, VERSION, Deployment, Json, Pod
 
 log = logging.getLogger(__name__)
 SERVING, CANARY = "serving", "serving-canary"
@@ -117,7 +117,8 @@ class KubernetesTarget:
             self._wait(SERVING, proven, None)
             return f"version {proven} is back"
         except DeployError as error:
-            return f"version {proven} could not be put back: {error}"
+            before = f"version {proven}" if proven else "what was there before"
+            return f"{before} could not be put back: {error}"
 
     def _note(self, version: str) -> None:
         """Remember what all pods were seen to serve. After going back there is nothing further to go back to."""
@@ -197,7 +198,8 @@ def _fields(found: Deployment, version: str | None, notes: dict[str, str], check
     metadata: Json = {"annotations": notes} if notes else {}
     if checked:
         metadata["resourceVersion"] = found.resource_version
-    container: Json = {"name": found.container, "env": [{"name": VERSION, "value": version}]}
+    role = [{"name": ROLE, "value": "canary"}] if found.name == CANARY else []
+    container: Json = {"name": found.container, "env": [{"name": VERSION, "value": version}, *role]}
     template: Json = {"metadata": {"labels": {LABEL: version}}, "spec": {"containers": [container]}}
     return {"metadata": metadata, **({"spec": {"template": template}} if version else {})}
 

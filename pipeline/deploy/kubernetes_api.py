@@ -102,10 +102,16 @@ class Cluster:
 
     def close(self) -> None:
         self.api.rest_client.pool_manager.clear()
+        self._http.close()
 
     @cached_property
     def _apps(self) -> client.AppsV1Api:
         return client.AppsV1Api(self.api)
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        alone = httpx.Limits(max_keepalive_connections=0)  # pods come and go
+        return httpx.Client(timeout=TIMEOUT_S, trust_env=False, limits=alone)
 
     @cached_property
     def _core(self) -> client.CoreV1Api:
@@ -116,8 +122,7 @@ class Cluster:
         if not ip:
             raise httpx.ConnectError("the pod has no address yet")
         host = f"[{ip}]" if ":" in ip else ip
-        with httpx.Client(timeout=TIMEOUT_S, trust_env=False) as http:
-            return http.get(f"http://{host}:{_port(pod)}{path}", headers=self._credentials)
+        return self._http.get(f"http://{host}:{_port(pod)}{path}", headers=self._credentials)
 
     def _through_the_api(self, pod: Json, path: str) -> httpx.Response:
         """The API server takes an Authorization header for its own, so the key travels in the other one."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 Json = dict[str, Any]
-VERSION = "LOOP_VERSION"
+VERSION, ROLE = "LOOP_VERSION", "LOOP_ROLE"
 LABEL = "closed-loop/version"  # of the pods; as annotation of the Deployment: seen served by all of them
 BEFORE = "closed-loop/before"  # the version that was seen served before
 NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}

@@ -81,7 +81,7 @@ def deployment(name: str = "serving", track: str = "champion", replicas: int = 2
         "name": "serving",
         "image": "closed-loop/serving:1",
         "ports": [{"name": "http", "containerPort": 8000}],
-        "env": [{"name": "LOOP_KEYS", "value": "/secrets/keys.json"}, *([ROLE] if track == "canary" else [])],
+        "env": [{"name": "LOOP_KEYS", "value": "/secrets/keys.json"}],
         "resources": {"limits": {"memory": "640Mi"}},
     }
     spec = {
@@ -94,8 +94,6 @@ def deployment(name: str = "serving", track: str = "champion", replicas: int = 2
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": spec | more}
 
 
-ROLE = {"name": "LOOP_ROLE", "value": "canary"}
-
-
-def canary(**more: Any) -> Json:
-    return deployment("serving-canary", "canary", 0, **more)
+def canary(replicas: int = 1, **more: Any) -> Json:
+    """As the component makes it: one pod, until the first release."""
+    return deployment("serving-canary", "canary", replicas, **more)

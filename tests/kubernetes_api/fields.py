@@ -37,7 +37,7 @@ class Conflicts(Exception):
 
 def apply(live: Json, owners: Owners, wanted: Json, manager: str, force: bool) -> tuple[Json, Owners]:
     """The object and its owners after `manager` applied `wanted`. Raises Conflicts."""
-    mine, sent, present = (manager, "Apply"), leaves(wanted), leaves(live)
+    mine, sent, present = (manager, "Apply"), leaves(wanted) if wanted else {}, leaves(live)
     others = {key: owned for key, owned in owners.items() if key != mine}
     taken = {
         key: {path for path in owned & sent.keys() if present.get(path) != sent[path]} for key, owned in others.items()

@@ -66,6 +66,7 @@ class Kubelet:
         self.run = run
         self._store, self._pods = store, dict[str, Running]()
         self._addresses = _addresses()
+        self._http = httpx.Client(trust_env=False, timeout=1, limits=httpx.Limits(max_keepalive_connections=0))
 
     def step(self) -> None:
         for pod in self._store.list("pods"):
@@ -86,6 +87,7 @@ class Kubelet:
     def close(self) -> None:
         for running in self._pods.values():
             self._stop(running)
+        self._http.close()
 
     def _end(self, name: str, known: Running) -> None:
         self._stop(known)
@@ -127,19 +129,25 @@ class Kubelet:
         known.next_probe = time.monotonic() + PROBE_EVERY_S * (5 if known.ready else 1)
         try:
             place = f"http://{known.ip}:{port(pod['spec']['containers'][0])}/readyz"
-            known.ready = httpx.get(place, trust_env=False, timeout=1).status_code == 200
+            known.ready = self._http.get(place).status_code == 200
         except httpx.HTTPError:
             known.ready = False
         self._say(pod, known, {"running": {}})
 
     def _say(self, pod: Json, known: Running, state: Json) -> None:
         container = pod["spec"]["containers"][0]
-        said = {"name": container["name"], "image": container["image"], "state": state, "ready": known.ready}
+        said = {"name": container["name"], "image": container["image"], "imageID": "", "state": state}
         last = {"lastState": {"terminated": known.ended}} if known.ended else {}
         ready = {"type": "Ready", "status": str(known.ready)}
         phase = "Running" if known.process or known.ended else "Pending"
         scheduled = {"type": "PodScheduled", "status": "True"}
-        self._set(pod, phase, [scheduled, ready], [said | last | {"restartCount": known.restarts}], known.ip)
+        self._set(
+            pod,
+            phase,
+            [scheduled, ready],
+            [said | last | {"ready": known.ready, "restartCount": known.restarts}],
+            known.ip,
+        )
 
     def _set(self, pod: Json, phase: str, conditions: list[Json], containers: list[Json], ip: str = "") -> None:
         status = {"phase": phase, "conditions": conditions, "containerStatuses": containers}

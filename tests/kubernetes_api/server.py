@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, unquote, urlparse
 
 import httpx
 
@@ -47,7 +47,7 @@ class ApiServer:
                 raise Refused(401, "Unauthorized", "Unauthorized")
             place = urlparse(url)
             query = {name: values[0] for name, values in parse_qs(place.query).items()}
-            return self._route(method, place.path, query, headers, body)
+            return self._route(method, unquote(place.path), query, headers, body)
         except Refused as refusal:
             return refusal.code, refusal.status
 

@@ -62,6 +62,7 @@ class Store:
         with self.lock:
             content = json.loads(json.dumps(content))  # no two places share an object
             content["metadata"] |= {"namespace": self.namespace, "generation": 1}
+            content.setdefault("status", {})
             self._owners[kind, content["metadata"]["name"]] = fields.update({}, {}, _owned(content), manager)
             self._keep(kind, content)
 

@@ -15,6 +15,7 @@ class Stub:
     """A server of one version. `ready` and what it says may be changed while it runs."""
 
     def __init__(self, ip: str, port: int, version: str | None, role: str) -> None:
+        self.refuses = False  # who sends no key
         self.ready, self.reason = version is not None, None if version else "the registry has no champion"
         alone = {"champion": version, "canary": None, "percent": 0.0}
         tried = {"champion": "1", "canary": version, "percent": 100.0}
@@ -64,7 +65,9 @@ def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             stub.headers.append({name.lower(): value for name, value in self.headers.items()})
-            if self.path == "/readyz":
+            if stub.refuses and self.path == "/release":
+                self._send(401, {"detail": "send an API key"})
+            elif self.path == "/readyz":
                 self._send(200 if stub.ready else 503, {"ready": stub.ready, "reason": stub.reason})
             else:
                 self._send(200, stub.release)

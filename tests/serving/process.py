@@ -96,15 +96,23 @@ class ServerProcess(Asked):
 class ServerHere(Asked):
     """The same application in a thread of this process."""
 
-    def __init__(self, home: Path, mlflow_url: str, problem: Problem | None = None, **more: Any) -> None:
-        problem = problem or problems.load("flights")
+    def __init__(
+        self,
+        home: Path,
+        mlflow_url: str,
+        problem: Problem | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        **more: Any,  # settings by name
+    ) -> None:
+        problem, port = problem or problems.load("flights"), port or free_port()
         settings = Settings(home=home, mlflow_url=mlflow_url, poll_s=0.05, problem=problem.spec.name, **more)
-        app, port = create_app(problem, settings), free_port()
+        app = create_app(problem, settings)
         self.parts: Server = app.state.server
-        self._server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+        self._server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30)
+        self.client = httpx.Client(base_url=f"http://{host}:{port}", timeout=30)
 
     def stop(self) -> None:
         self.client.close()
