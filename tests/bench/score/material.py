@@ -3,6 +3,7 @@ group; the `hgb` candidate trained on the same weeks; their look-ups in a store.
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def make(folder: Path, rows: int) -> Material:
     decoder = Decoder(problem.spec, source.names(), Dialect(), np.datetime64("now", "s"))
     preparer = Preparer(problem, model, decoder, Lookback(engine, problem.spec, upto=1 << 40))
     chunks = source.chunks(decoder.names, decoder.texts)
-    some = [preparer.prepare(next(chunks)).inputs for _ in range(min(rows, READY_ROWS) >> 14)]
+    some = [preparer.prepare(chunk).inputs for chunk in islice(chunks, READY_ROWS >> 14)]  # of 2^14 rows or fewer
     np.savez(found.ready, **{name: np.concatenate([one[name] for one in some]) for name in some[0]})
     engine.dispose()
     return found
