@@ -4,15 +4,32 @@ A prediction is written once and never changed. An outcome arrives when it matur
 in the log beside what was answered; only `by_version` gives it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Date, Engine, Float, Index, String, Table, and_, case, func, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Date,
+    Engine,
+    Float,
+    Index,
+    String,
+    Table,
+    and_,
+    case,
+    cast,
+    func,
+    select,
+)
 
 from core.database import METADATA, insert_new, insert_new_lines
 
 CHAMPION, CANARY, SHADOW = "champion", "canary", "shadow"  # roles
+MOST = 50_000  # predictions that a trial is judged on
 
 PREDICTIONS = Table(
     "predictions",
@@ -97,18 +114,23 @@ def find(engine: Engine, id: str) -> dict[str, Any] | None:
         return None if row is None else dict(row)
 
 
-def by_version(engine: Engine, problem: str, since: float) -> list[dict[str, Any]]:
-    """Predictions since that time, a shadow's and failed ones too, with the outcome where one is known by now.
+def by_version(
+    engine: Engine, problem: str, versions: Sequence[str], since: float, most: int = MOST
+) -> list[dict[str, Any]]:
+    """Predictions of these versions since that time, a shadow's and failed ones too, with the outcome where one is
+    known by now. The request's columns and the features are left out.
 
-    The request's columns and the features are left out."""
-    left_out = {"inputs", "features", "as_of"}
-    wanted = [column for column in PREDICTIONS.c if column.name not in left_out]
-    query = (
-        select(*wanted, OUTCOMES.c.outcome)
-        .join(OUTCOMES, _SAME_EVENT, isouter=True)
-        .where(PREDICTIONS.c.problem == problem, PREDICTIONS.c.served_at >= since)
-    )
+    Where there are more than `most`, some are taken, by the last digits of the time of the request, which are chance:
+    what several versions said of one request stays together.
+    """
+    p, left_out = PREDICTIONS.c, {"inputs", "features", "as_of"}
+    wanted = [column for column in p if column.name not in left_out]
+    among = and_(p.problem == problem, p.model_version.in_(versions), p.served_at >= since)
+    query = select(*wanted, OUTCOMES.c.outcome).join(OUTCOMES, _SAME_EVENT, isouter=True).where(among)
     with engine.connect() as connection:
+        count = connection.execute(select(func.count()).where(among)).scalar_one()
+        if count > most:
+            query = query.where(cast(p.served_at * 100_000, BigInteger) % math.ceil(count / most) == 0)
         return [dict(row) for row in connection.execute(query).mappings()]
 
 

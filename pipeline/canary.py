@@ -40,11 +40,13 @@ def watch(registry: Registry, engine: Engine, spec: ProblemSpec, version: str) -
     events = registry.history_of(version)
     if not events:
         raise RegistryError(f"version {version} was never in shadow, canary or champion; see `loop release history`")
-    if registry.release().champion == version:
+    champion = registry.release().champion
+    if champion == version:
         return Judgement("promote", "it is the champion", {})
     if events[-1].action not in (SHADOW, CANARY):
         return Judgement("abort", f"its trial has ended already ({events[-1].action}: {events[-1].reason})", {})
-    rows = predictions.by_version(engine, spec.name, events[-1].at)
+    versions = [version, *([champion] if champion else [])]
+    rows = predictions.by_version(engine, spec.name, versions, events[-1].at)
     return judge(spec, rows, version, events[-1].action, (time.time() - _began(events)) / 60)
 
 

@@ -227,7 +227,7 @@ def test_by_version_counts_failures_too_and_starts_at_a_moment(engine: Engine) -
             prediction("failed", score=None, error="it broke", model_version="2", role="canary"),
         ],
     )
-    rows = predictions.by_version(engine, "toy", since=5.0)
+    rows = predictions.by_version(engine, "toy", ["1", "2"], since=5.0)
     assert sorted((row["model_version"], row["error"]) for row in rows if row["error"]) == [("2", "it broke")]
     assert len(rows) == 2
 
@@ -241,7 +241,7 @@ def test_a_shadow_s_predictions_are_no_answers(engine: Engine) -> None:
     (day,) = predictions.daily(engine, "toy")
     assert (day["role"], day["answers"], day["labelled"]) == ("champion", 1, 1)
     assert predictions.count(engine, "toy") == 1
-    rows = {row["role"]: row for row in predictions.by_version(engine, "toy", since=0.0)}
+    rows = {row["role"]: row for row in predictions.by_version(engine, "toy", ["1", "2"], since=0.0)}
     assert (rows["shadow"]["score"], rows["shadow"]["outcome"]) == (0.9, 1.0)
     assert (rows["champion"]["score"], rows["champion"]["outcome"]) == (0.5, 1.0)
 

@@ -22,7 +22,7 @@ def engine(store_url: str) -> Any:
     made.dispose()
 
 
-def line(id: str, score: float) -> bytes:
+def line(id: str, score: float, **more: Any) -> bytes:
     record = {
         "problem": "p",
         "event_id": f"event of {id}",
@@ -40,7 +40,7 @@ def line(id: str, score: float) -> bytes:
         "features": ODD | {"missing": None},
         "as_of": {"weather": "2013-03-31T23:00:00Z", "load": None},
     }
-    return json.dumps({"id": id, "score": score, **record}, ensure_ascii=False).encode()
+    return json.dumps({"id": id, "score": score, **record, **more}, ensure_ascii=False).encode()
 
 
 def test_inputs_and_features_come_back_bit_for_bit_and_scores_as_the_same_float32(engine: Engine) -> None:
@@ -65,3 +65,19 @@ def test_a_prediction_is_found_with_its_event_s_outcome_once_that_is_known(engin
     assert (known["outcome"], known["known_on"]) == (1.0, date(2013, 4, 2))
     assert (unknown["outcome"], unknown["known_on"]) == (None, None)
     assert predictions.find(engine, "c") is None
+
+
+def test_of_a_long_trial_a_sample_of_requests_is_judged_and_what_both_said_of_one_stays_together(
+    engine: Engine,
+) -> None:
+    at = 1763744929.0 + np.random.default_rng(1).random(2000)
+    for version, role in (("1", "champion"), ("2", "shadow"), ("3", "champion")):
+        lines = [line(f"{version} {i}", 0.5, model_version=version, role=role, served_at=t) for i, t in enumerate(at)]
+        predictions.add_lines(engine, lines)
+    every = predictions.by_version(engine, "p", ["1", "2"], at.min())
+    some = predictions.by_version(engine, "p", ["1", "2"], at.min(), most=1000)
+    assert len(every) == 4000
+    assert {row["model_version"] for row in some} == {"1", "2"}
+    assert 800 < len(some) < 1200
+    of_1, of_2 = ({row["served_at"] for row in some if row["model_version"] == version} for version in "12")
+    assert of_1 == of_2
