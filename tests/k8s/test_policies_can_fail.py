@@ -104,6 +104,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("complete", task(lambda p: p["containers"][0]["envFrom"][0]["configMapRef"].update(name="x")), "ConfigMap/x"),
     ("complete", pod("serving", lambda p: p["volumes"].pop(0)), "there is no volume data"),
     ("secrets_known", pod("serving", lambda p: p["volumes"][1]["secret"].update(secretName="key")), "Secret key"),
+    ("secrets_known", item("Role", "setup", lambda r: r["rules"][1]["resourceNames"].append("x")), "means x"),
     ("selecting", label("mlflow", **{"app.kubernetes.io/name": "x"}), "does not find its own"),
     ("selecting", item("Service", "mlflow", lambda s: s["spec"]["selector"].update(track="x")), "leads nowhere"),
     ("selecting", item("NetworkPolicy", "mlflow", lambda n: n["spec"].update(podSelector={"matchLabels": {"a": "b"}})),

@@ -50,6 +50,10 @@ def secrets_known(objects: list[Object]) -> Iterator[str]:
         for secret in secrets_of(pod):
             if secret not in made:
                 yield f"{pod.name}: nobody makes the Secret {secret}"
+    for role in of_kind(objects, "Role"):
+        for rule in role["rules"]:
+            meant = rule.get("resourceNames", []) if rule["resources"] == ["secrets"] else []
+            yield from (f"{name(role)} means {each}, which nobody makes" for each in set(meant) - {*made, cluster.ALL})
     for ingress in of_kind(objects, "Ingress"):
         for tls in ingress["spec"].get("tls", []):
             if tls["secretName"] not in OUTSIDE:
