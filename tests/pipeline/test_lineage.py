@@ -84,24 +84,42 @@ lineage.run_stage("train@hgb", Params(**given["params"]), given["raw"], given["l
 def test_a_training_killed_in_the_middle_and_run_again_gives_the_same_bits(
     locks: Locks, lake: Lake, tmp_path: Path
 ) -> None:
-    remote = tmp_path / "remote"
-    shutil.copytree(lake.remote, remote)
-    shutil.rmtree(remote / "runs")  # no earlier run is remembered: it has to train
-    before = {name: locks[name] for name in ("validate", "features")}
-    given = {"params": PARAMS.model_dump(mode="json"), "raw": lake.version, "locks": before, "remote": str(remote)}
-    (tmp_path / "given.yaml").write_text(yaml.safe_dump(given))
-    (tmp_path / "tmp").mkdir()
-    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")}
-    command = [sys.executable, "-c", KILLED, str(tmp_path / "given.yaml")]
-    with subprocess.Popen(command, cwd=tmp_path, env=env, start_new_session=True) as process:
+    with training(locks, lake, tmp_path) as process:
         wait_for_training(process)
         os.killpg(process.pid, signal.SIGKILL)
-    entry = lineage.run_stage("train@hgb", PARAMS, lake.version, before, str(remote))
+    before = {name: locks[name] for name in ("validate", "features")}
+    entry = lineage.run_stage("train@hgb", PARAMS, lake.version, before, str(tmp_path / "remote"))
     assert without_timings({"train@hgb": entry}) == without_timings({"train@hgb": locks["train@hgb"]})
     assert entry != locks["train@hgb"], "it was not trained again, so nothing was shown"
 
 
-def wait_for_training(process: "subprocess.Popen[bytes]") -> None:
+def test_a_stage_killed_as_by_the_kernel_says_in_words_what_to_change(locks: Locks, lake: Lake, tmp_path: Path) -> None:
+    process = training(locks, lake, tmp_path)
+    wait_for_training(process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if "pipeline.train" in " ".join(child.cmdline()):
+            child.kill()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "OutOfMemory: stage train@hgb was killed (SIGKILL), as happens when memory runs out" in said
+    assert "Give it more" in said
+
+
+def training(locks: Locks, lake: Lake, folder: Path) -> "subprocess.Popen[str]":
+    """The stage train@hgb in a process of its own. No earlier run is remembered, so it has to train."""
+    remote = folder / "remote"
+    shutil.copytree(lake.remote, remote)
+    shutil.rmtree(remote / "runs")
+    before = {name: locks[name] for name in ("validate", "features")}
+    given = {"params": PARAMS.model_dump(mode="json"), "raw": lake.version, "locks": before, "remote": str(remote)}
+    (folder / "given.yaml").write_text(yaml.safe_dump(given))
+    (folder / "tmp").mkdir()
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(folder / "tmp")}
+    command = [sys.executable, "-c", KILLED, str(folder / "given.yaml")]
+    return subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, text=True, stderr=subprocess.PIPE)
+
+
+def wait_for_training(process: "subprocess.Popen[str]") -> None:
     """Until the stage's own process has been at it for a moment."""
     until = time.monotonic() + 60
     while not [p for p in children(process) if "pipeline.train" in p]:
@@ -112,7 +130,7 @@ def wait_for_training(process: "subprocess.Popen[bytes]") -> None:
     assert process.poll() is None, "it was done before it could be killed"
 
 
-def children(process: "subprocess.Popen[bytes]") -> list[str]:
+def children(process: "subprocess.Popen[str]") -> list[str]:
     try:
         return [" ".join(child.cmdline()) for child in psutil.Process(process.pid).children(recursive=True)]
     except psutil.NoSuchProcess:
