@@ -1,6 +1,7 @@
 """`loop release`: what is released, and changing it by hand. `loop history` lists every change."""
 
 import getpass
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,8 +73,29 @@ def abort(reason: Reason) -> None:
 
 def rollback(reason: Reason) -> None:
     """Make the champion before this one the champion again."""
+    from pipeline.deploy import deploy
+
+    started = time.monotonic()
     version = _registry().rollback(_actor(), reason, {})
-    _see_it_served(f"Rolled back: version {version} is the champion.")
+    deploy()
+    out.print(f"Rolled back in {time.monotonic() - started:.1f} s: version {version} is the champion.")
+
+
+def status() -> None:
+    """What each server really serves, by its own account."""
+    from core.config import settings
+    from pipeline.deploy import kubernetes_target
+    from pipeline.deploy.local import LocalTarget
+
+    given = settings()
+    if given.target != "kubernetes":
+        out.print(f"{given.serving_url}: {LocalTarget(given.serving_url).status() or 'nothing answers'}")
+        return
+    table = Table("pod", "deployment", "to serve", "serves", "shadow", "ready", "why", box=None, pad_edge=False)
+    for pod in kubernetes_target(given).pods():
+        told = (pod.version or "the champion", pod.serves or "", pod.shadow or "", "yes" if pod.ready else "no")
+        table.add_row(pod.name, pod.deployment, *told, pod.why)
+    out.print(table if table.row_count else "There are no pods.")
 
 
 def history() -> None:
@@ -86,7 +108,7 @@ def history() -> None:
     out.print(table if table.row_count else "Nothing was released yet.")
 
 
-for command in (shadow, canary, watch, promote, abort, rollback, history):
+for command in (shadow, canary, watch, promote, abort, rollback, status, history):
     app.command()(command)
 
 
