@@ -36,7 +36,10 @@ def status() -> None:
     elif services := _containers():
         _show_containers(services)
     else:
-        out.print(f"No stack is running in {stack.home} or in containers; `loop up` or `docker compose up` starts one.")
+        out.print(
+            f"No stack is running in {stack.home} or in containers; `loop up` or `docker compose up` starts one.",
+            soft_wrap=True,
+        )
 
 
 def show(stack: "Stack") -> None:

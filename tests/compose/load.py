@@ -38,9 +38,6 @@ class Load:
         self._ended.set()
         self._thread.join()
 
-    def failed_between(self, since: float, until: float = float("inf")) -> list[str]:
-        return [what for at, what in self.failures if since <= at <= until]
-
     def _run(self) -> None:
         numbers = itertools.count()
         headers = {"authorization": f"Bearer {self.key}"}

@@ -7,11 +7,14 @@ them round in the database.
 
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import httpx
 
+from core.errors import StackError
 from pipeline.airflow_api import AirflowApi
 from pipeline.demo import LIFECYCLE, MONITOR, TRIGGERED
 from tests.compose.load import Load, row
@@ -26,12 +29,12 @@ BACK_S = 45.0  # within this a killed server answers again
 
 @dataclass
 class Seen:
-    """What was observed from outside. Times are seconds since the start of `up`, marks of time.monotonic."""
+    """What was observed from outside. Times are seconds since the start of `up`; killed_at is of time.monotonic."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    memory_mb: dict[str, float] = field(default_factory=dict)
+    memory_mb: dict[str, dict[str, float]] = field(default_factory=dict)  # by moment and service
     releases: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the server said, and since when it runs
-    marks: dict[str, float] = field(default_factory=dict)
+    killed_at: float = 0.0
     printed: str = ""
     states: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
@@ -53,11 +56,12 @@ class Story:
         self.first_life_cycle()
         key = self.project.add_key("load", "predict")
         with Load(self.project.url("LOOP_SERVING_PORT"), key) as self.load:
-            self.traffic(str(DAYS_BEFORE), TRAFFIC_FROM)
+            self.finish(self.project.start("demo", *PLAY, str(DAYS_BEFORE), TRAFFIC_FROM))
             self.restart_the_database()
             self.drift_and_retraining()
             self.bad_answers_and_roll_back()
         self.wait("the spool is shipped", lambda: self.release().get("pending_rows") == 0)
+        self.seen.memory_mb["at rest"] = self.project.memory()
 
     def first_life_cycle(self) -> None:
         """Airflow starts it by itself; the server takes what it made."""
@@ -73,16 +77,10 @@ class Story:
         self.seen.seconds["first prediction"] = time.monotonic() - self.started
         self.note_release("first")
 
-    def traffic(self, *words: str) -> None:
-        """The demo's container plays days and their nights; it must end well."""
-        self.finish(self.project.start("demo", *PLAY, *words))
-
     def restart_the_database(self) -> None:
-        self.seen.marks["database restarts"] = time.monotonic()
         self.project.compose("restart", "postgres")
         self.wait("Airflow answers", lambda: self.airflow.runs(LIFECYCLE))
         self.wait("its parts are back", lambda: self.healthy("airflow-scheduler") and self.healthy("airflow-dags"))
-        self.seen.marks["database is back"] = time.monotonic()
 
     def drift_and_retraining(self) -> None:
         """One more day; its night asks for a retraining. The scheduler dies in training, the server in the canary."""
@@ -90,14 +88,14 @@ class Story:
         play = self.project.start("demo", *PLAY, "1")
         run_id = self.wait("Airflow retrains", lambda: self.new_run(before), play)
         self.wait("training runs", lambda: self.state(run_id, "train") == "running", play)
-        self.seen.memory_mb = self.project.memory()
+        self.seen.memory_mb["in training"] = self.project.memory()
         self.project.kill("airflow-scheduler")
         self.wait("the canary answers", lambda: self.release().get("canary"), play)
         self.note_release("canary")
-        self.seen.marks["server killed"] = time.monotonic()
+        self.seen.killed_at = time.monotonic()
         self.project.kill("serving")
         self.wait("the server is back", lambda: self.release().get("champion"), play)
-        self.seen.seconds["server back after"] = time.monotonic() - self.seen.marks["server killed"]
+        self.seen.seconds["server back after"] = time.monotonic() - self.seen.killed_at
         self.note_release("back")
         run = self.airflow.wait(LIFECYCLE, run_id, timeout_s=PATIENCE_S)
         self.seen.states["second"] = run.state
@@ -114,13 +112,13 @@ class Story:
 
     # inside -------------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def key(self) -> str:
-        return self.project.secret("LOOP_SERVING_KEY") if not hasattr(self, "_key") else self._key
+        """Of the stack itself: it may operate."""
+        return self.project.secret("LOOP_SERVING_KEY")
 
     def release(self) -> dict[str, Any]:
-        self._key = self.key
-        return self.project.release(self._key)
+        return self.project.release(self.key)
 
     def note_release(self, name: str) -> None:
         state = self.project.containers()["serving"]["State"]
@@ -140,11 +138,12 @@ class Story:
         return bool(self.project.containers()[service]["State"]["Health"]["Status"] == "healthy")
 
     def finish(self, play: "subprocess.Popen[str]") -> None:
+        """The traffic of the demo's container must end well."""
         printed, _ = play.communicate(timeout=PATIENCE_S)
         self.seen.printed += printed
         assert play.returncode == 0, printed[-4000:]
 
-    def wait(self, what: str, asked: Any, play: "subprocess.Popen[str] | None" = None) -> Any:
+    def wait(self, what: str, asked: Callable[[], Any], play: "subprocess.Popen[str] | None" = None) -> Any:
         """Ask until the answer is true; return it. What cannot be asked at the moment is asked again."""
         deadline = time.monotonic() + PATIENCE_S
         while not (found := self.ask(asked)):
@@ -154,9 +153,7 @@ class Story:
             time.sleep(1)
         return found
 
-    def ask(self, asked: Any) -> Any:
-        from core.errors import StackError
-
+    def ask(self, asked: Callable[[], Any]) -> Any:
         try:
             return asked()
         except (StackError, httpx.HTTPError):

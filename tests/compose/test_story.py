@@ -15,7 +15,7 @@ from core.config import ROOT
 from core.releases import ReleaseReader
 from pipeline.image import labels
 from tests.compose import registry
-from tests.compose.project import Project, running
+from tests.compose.project import NAME, Project, running
 from tests.compose.story import BACK_S, FIRST_DAY, Story
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(2700)]
@@ -62,10 +62,8 @@ def test_a_scheduler_killed_in_training_is_started_again_and_the_life_cycle_ends
 
 
 def test_no_request_fails_but_while_the_server_itself_is_dead(story: Story) -> None:
-    killed = story.seen.marks["server killed"]
-    back = killed + story.seen.seconds["server back after"] + 1
-    failed = [(at, what) for at, what in story.load.failures if not killed <= at <= back]
-    assert failed == []
+    back = story.seen.killed_at + story.seen.seconds["server back after"] + 1
+    assert [(at, what) for at, what in story.load.failures if not story.seen.killed_at <= at <= back] == []
     assert story.seen.seconds["server back after"] < BACK_S
     assert len(story.load.acknowledged) > 1000
 
@@ -99,17 +97,28 @@ def test_prometheus_understands_every_alert_and_none_is_raised(project: Project)
     assert {name: said for name, said in found.items() if said != ("ok", "inactive")} == {}
 
 
+def test_status_shows_the_containers_and_where_the_loop_stands(project: Project) -> None:
+    lines = loop(project, "status").splitlines()
+    found = {words[0]: words[1:] for words in map(str.split, lines) if words}
+    assert found["serving"] == [project.url("LOOP_SERVING_PORT"), "healthy"]
+    assert found["airflow-scheduler"] == ["healthy"]
+    assert found["champion"][:2] == ["version", "1:"]
+    assert {"setup", "databases", "airflow-migrate"} & set(found) == set()
+
+
 def test_the_champion_becomes_an_image_and_comes_back_from_a_registry_the_same(
     project: Project, tmp_path: Path
 ) -> None:
     reader = ReleaseReader(project.url("LOOP_MLFLOW_PORT"), "flights")
     with registry.running(tmp_path) as address:
         name = f"{address}/closed-loop/flights:1"
-        assert loop(project, address, "image", "build", "1") == f"Made {name}"
+        image = {"LOOP_IMAGE": name.rpartition(":")[0]}
+        assert loop(project, "image", "build", "1", **image) == f"Made {name}"
         built = inspect(name)
-        said = loop(project, address, "image", "push", "1")
-        reference = f"{name.rpartition(':')[0]}@{said.rpartition(' ')[2]}"
+        said = loop(project, "image", "push", "1", **image)
+        reference = f"{image['LOOP_IMAGE']}@{said.rpartition(' ')[2]}"
         docker("image", "rm", name)
+        assert built["Id"] not in docker("image", "ls", "--all", "--quiet", "--no-trunc")
         docker("pull", "--quiet", reference)
         pulled = inspect(reference)
         docker("image", "rm", reference)
@@ -119,7 +128,9 @@ def test_the_champion_becomes_an_image_and_comes_back_from_a_registry_the_same(
     assert all(labels("1", reader.tags("1")).values())
 
 
-def test_a_second_up_goes_on_where_the_first_ended(story: Story, project: Project) -> None:
+def test_a_second_up_goes_on_where_the_first_ended(
+    story: Story, project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     key, count = project.secret("LOOP_SERVING_KEY"), project.sql("SELECT count(*) FROM predictions")
     project.down()
     assert project.containers() == {}
@@ -127,7 +138,8 @@ def test_a_second_up_goes_on_where_the_first_ended(story: Story, project: Projec
     assert project.secret("LOOP_SERVING_KEY") == key
     assert project.sql("SELECT count(*) FROM predictions") == count
     assert story.wait("the champion answers", lambda: project.release(key).get("champion")) == "1"
-    print(story.seen.seconds, story.seen.memory_mb)
+    with capsys.disabled():
+        print(figures(story))
 
 
 def test_down_with_volumes_leaves_nothing(project: Project) -> None:
@@ -135,13 +147,23 @@ def test_down_with_volumes_leaves_nothing(project: Project) -> None:
     assert (project.containers(), project.volumes()) == ({}, [])
 
 
-def loop(project: Project, registry: str, *words: str) -> str:
-    """The command line on this machine, beside the stack."""
-    places = {"LOOP_MLFLOW_URL": project.url("LOOP_MLFLOW_PORT"), "LOOP_IMAGE": f"{registry}/closed-loop/flights"}
+def loop(project: Project, *words: str, **settings: str) -> str:
+    """What the command line says on this machine, beside the stack."""
+    env = os.environ | {"COMPOSE_PROJECT_NAME": NAME, "LOOP_MLFLOW_URL": project.url("LOOP_MLFLOW_PORT")} | settings
     command = [sys.executable, "-m", "pipeline.cli", *words]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | places, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def figures(story: Story) -> str:
+    """What was measured, in words."""
+    taken = "\n".join(f"  {what:<18} {seconds:6.1f} s" for what, seconds in story.seen.seconds.items())
+    used = "\n".join(
+        f"  {moment:<18} {sum(mb.values()):6.0f} MB: {', '.join(f'{name} {n:.0f}' for name, n in sorted(mb.items()))}"
+        for moment, mb in story.seen.memory_mb.items()
+    )
+    return f"\n{taken}\n{used}\n  acknowledged       {len(story.load.acknowledged):6} predictions"
 
 
 def docker(*words: str) -> str:
