@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from core.config import Settings, settings
-from core.errors import ConfigError
+from core.errors import ConfigError, DeployError
 from core.releases import Release, ReleaseReader
 from pipeline.deploy.local import LocalTarget
 from pipeline.deploy.target import Target
@@ -18,13 +18,26 @@ def deploy() -> str | None:
     given = settings()
     reader = ReleaseReader(given.mlflow_url, load().spec.name)
     release = reader.release()
-    if given.target != "kubernetes":
+    if given.target == "kubernetes":
+        _roll_out(given, release)
+    else:
         LocalTarget(given.serving_url).apply(release)
-    elif release.champion:
-        kubernetes_target(given).apply(release)
     if given.target == "docker" and release.champion:
         image_target(given, reader, release.champion).apply(Release(release.champion, None))
     return release.champion
+
+
+def _roll_out(given: Settings, release: Release) -> None:
+    """On Kubernetes. Pods are pinned, so when they go back to what they had, the registry still names the other version."""
+    if release.champion is None:
+        return  # pods without a pin follow the registry, which has nothing for them
+    try:
+        kubernetes_target(given).apply(release)
+    except DeployError as error:
+        raise DeployError(
+            f"{error}. The registry goes on naming it: mend the cause, and the next deployment tries again, or take it "
+            "back by `loop release abort` or `loop rollback`"
+        ) from error
 
 
 def kubernetes_target(given: Settings) -> "KubernetesTarget":

@@ -1,4 +1,4 @@
-"""What every deploy target can do. A roll-back is no verb of its own: it is applying the release before."""
+"""What every deploy target can do. A roll-back needs no verb of its own: it is applying the release before."""
 
 from typing import Protocol
 
