@@ -22,6 +22,7 @@ LOOK_S = 2.0
 READ_S = 30.0  # for a whole request, from its first byte or from the connection to its last byte
 TAKE_S = 60.0  # for an answer that waits to be taken
 LINGER_S = 1.0  # for a caller to read why it is sent away
+LEAVE_S = 1.0  # for a caller that keeps a connection to ask again, and be told that the server ends
 HEAD = 64 * 1024  # bytes of a request before its body
 TRAILERS = 200  # fields after the head and after a chunked body
 
@@ -42,6 +43,7 @@ class Connection(HttpToolsProtocol):
     _unsent_since: float | None = None
     _head = 0  # bytes of it that were read
     _away = False
+    _leaves = False
     _timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -73,6 +75,16 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._since = None
+        if self._leaves:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server ends. Who keeps this connection may be asking right now: the next answer says it is the last."""
+        self._leaves = True
+        if self._is_idle:
+            self.loop.call_later(LEAVE_S, self._leave)
+        else:
+            self.cycle.keep_alive = False
 
     def send_400_response(self, msg: str) -> None:
         self._send_away("broken", BROKEN)
@@ -94,6 +106,10 @@ class Connection(HttpToolsProtocol):
             self._since = now
         elif now - self._since > self.read_s:
             self._send_away("slow sender", LATE)
+
+    def _leave(self) -> None:
+        if self._is_idle:
+            self.transport.close()
 
     def _may_reply(self, cycle: RequestResponseCycle) -> bool:
         """While a head is read: nobody else is being answered. While a body is read: it was not answered yet."""
