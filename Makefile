@@ -64,6 +64,10 @@ test-compose: $(READY)  ## the compose file and the images on a real Docker engi
 	@$(BIN)/loop doctor --containers --quiet
 	@$(BIN)/pytest -q -m compose tests/compose
 
+.PHONY: k8s-images
+k8s-images:  ## build the images, push them to REGISTRY, write their digests into k8s/overlays/production
+	@scripts/k8s-images.sh $(REGISTRY)
+
 .PHONY: test-k8s
 test-k8s: $(READY)  ## k8s/ as kubectl renders it: schemas, policies, documented sums
 	@$(BIN)/pytest -q -m k8s tests/k8s

@@ -77,9 +77,13 @@ def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     return selector.get("matchLabels", {}).items() <= labels.items()
 
 
+def load(text: str) -> list[Object]:
+    return list(yaml.load_all(text, YAML_LOADER))
+
+
 def rendering(wanted: str) -> list[Object]:
     """A fresh copy of the objects of `local`, or of `local+ingress`, or of `local+all`."""
-    return list(yaml.load_all(_text(wanted), YAML_LOADER))
+    return load(_text(wanted))
 
 
 def render(folder: Path) -> str:
