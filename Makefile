@@ -72,6 +72,10 @@ k8s-images:  ## build the images, push them to REGISTRY, write their digests int
 test-k8s: $(READY)  ## k8s/ as kubectl renders it: schemas, policies, documented sums
 	@$(BIN)/pytest -q -m k8s tests/k8s
 
+.PHONY: e2e-k8s
+e2e-k8s:  ## the whole loop on the cluster of the present kubectl context, judged under load; half an hour (tests/e2e)
+	@python3 -m tests.e2e
+
 .PHONY: test
 test: $(READY)  ## run the tests
 	@$(BIN)/pytest -q -n 2 --dist loadfile

@@ -37,7 +37,7 @@ class Story:
 
     def __init__(self, cluster: Cluster, hold_s: float, say: Callable[[str], None] = print) -> None:
         self.phases: list[Phase] = []
-        self._cluster, self._hold_s, self._say = cluster, hold_s, say
+        self._cluster, self._hold_s, self.say = cluster, hold_s, say
 
     def tell(self, champion: str, other: str) -> None:
         """Every change of what is released, there and back; then pods that end in every way."""
@@ -55,7 +55,7 @@ class Story:
             self._agreed(other)
         self.rest(other)
         with self.phase("roll-back", both, must=both):
-            self._say(self._loop("rollback", "--reason", "e2e").strip())
+            self.say(self._loop("rollback", "--reason", "e2e").strip())
             self._agreed(champion)
         self.rest(champion)
         self._mishaps(champion)
@@ -70,7 +70,7 @@ class Story:
     def phase(
         self, name: str, may: frozenset[str], must: frozenset[str] = frozenset(), breaks: bool = False
     ) -> Iterator[None]:
-        self._say(f"{name} ...")
+        self.say(f"{name} ...")
         began = self._cluster.now()
         yield
         self.phases.append(Phase(name, began, self._cluster.now(), may, must, breaks))
