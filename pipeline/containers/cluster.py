@@ -2,14 +2,18 @@
 
 Every password and key becomes part of a Secret, one for each consumer; `closed-loop` keeps them all, and no pod mounts
 it. What is there stays, what a newer version needs is added.
+
+With the name of a PostgreSQL HOST it touches nothing: it prints such Secrets, freshly generated, for `kubectl create`.
 """
 
 import base64
+import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
@@ -32,6 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def main() -> None:
+    """In the cluster."""
     logs.configure()
     api, namespace = connect()
     known = SecretStore(api, namespace).fill()
@@ -77,6 +82,24 @@ def objects(known: Mapping[str, str]) -> dict[str, dict[str, str]]:
     }
 
 
+def printed(host: str) -> str:
+    """Fresh Secrets for a PostgreSQL at `host`, as a JSON list of objects."""
+    known = secrets.generate() | {secrets.HOST: host}
+    every = {ALL: known, **objects(known), KEYS: {KEYS_FILE: key_file(keys.Keys(), known)}}
+    items = [{"apiVersion": "v1", "kind": "Secret", **secret(name, content)} for name, content in every.items()]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items}, indent=1)
+
+
+def secret(name: str, content: Mapping[str, str]) -> dict[str, Any]:
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
+    return {"metadata": {"name": name, "labels": LABELS}, "data": data}
+
+
+def key_file(found: keys.Keys, known: Mapping[str, str]) -> str:
+    """The model server's API keys, with our own."""
+    return secrets.admitted(found, known).model_dump_json(indent=1)
+
+
 class SecretStore:
     """The Secrets of one namespace."""
 
@@ -90,8 +113,7 @@ class SecretStore:
         for name, content in objects(known).items():
             self.put(name, content)
         found = self.read(KEYS).get(KEYS_FILE)
-        admitted = secrets.admitted(keys.Keys.model_validate_json(found) if found else keys.Keys(), known)
-        self.put(KEYS, {KEYS_FILE: admitted.model_dump_json(indent=1)})
+        self.put(KEYS, {KEYS_FILE: key_file(keys.Keys.model_validate_json(found) if found else keys.Keys(), known)})
         return known
 
     def read(self, name: str) -> dict[str, str]:
@@ -110,10 +132,7 @@ class SecretStore:
         """Make the Secret, or change these parts of it."""
         from kubernetes.client import ApiException
 
-        body = {
-            "metadata": {"name": name, "labels": LABELS},
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in content.items()},
-        }
+        body = secret(name, content)
         try:
             self._api.create_namespaced_secret(self._namespace, body)
         except ApiException as error:
@@ -123,4 +142,4 @@ class SecretStore:
 
 
 if __name__ == "__main__":
-    main()
+    print(printed(sys.argv[1])) if sys.argv[1:] else main()

@@ -23,6 +23,7 @@ WEAK = 0o444
 KEYS = "serving/keys.json"  # of the model server: what is added to it later stays
 WATCHER, WATCHERS_KEY = "prometheus", "PROMETHEUS_KEY"
 GRAFANA = "GRAFANA_PASSWORD"
+HOST = "DATABASE_HOST"  # where it is not `postgres`
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -106,8 +107,8 @@ def password_of(role: str) -> str:
     return f"{role.upper()}_DATABASE_PASSWORD"
 
 
-def database_url(role: str, known: Mapping[str, str], host: str = "postgres") -> str:
-    return f"postgresql+psycopg://{role}:{known[password_of(role)]}@{host}:5432/{role}"
+def database_url(role: str, known: Mapping[str, str]) -> str:
+    return f"postgresql+psycopg://{role}:{known[password_of(role)]}@{known.get(HOST, 'postgres')}:5432/{role}"
 
 
 def lines(variables: Mapping[str, str]) -> str:

@@ -1,9 +1,12 @@
 """The set-up steps in the cluster: Secrets that stay, with the rights that the Role gives, and the pod of a task."""
 
+import base64
 import copy
+import json
 from collections.abc import Iterator
 from urllib.parse import urlparse
 
+import kubernetes_validate
 import pytest
 from kubernetes.client import ApiException
 
@@ -68,6 +71,17 @@ def test_the_secret_of_a_consumer_holds_its_own_and_no_more(api: SecretsApi, sto
     assert not any(key.startswith("AIRFLOW") for name in ("airflow-task", "serving", "mlflow") for key in made[name])
     for content in made.values():
         refuse_unknown({name: value for name, value in content.items() if name != "LOOP_DATABASE_PASSWORD"})
+
+
+def test_for_a_database_outside_fresh_secrets_are_printed() -> None:
+    made = json.loads(cluster.printed("db.example.com"))["items"]
+    assert {item["metadata"]["name"] for item in made} == {ALL, *secrets_made()}
+    for item in made:
+        kubernetes_validate.validate(item, "1.37", strict=True)
+    (airflow,) = [item["data"] for item in made if item["metadata"]["name"] == "airflow"]
+    url = base64.b64decode(airflow["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"]).decode()
+    assert urlparse(url).hostname == "db.example.com"
+    assert made != json.loads(cluster.printed("db.example.com"))["items"]
 
 
 def test_the_step_may_not_read_what_others_made(api: SecretsApi, store: SecretStore) -> None:
