@@ -1,4 +1,5 @@
-"""What only containers need: secrets made at the first start, databases and roles, the demo's traffic.
+"""What only containers need: secrets made at the first start, databases and roles, the demo's traffic; finding Airflow
+from inside, and from outside what compose.yaml publishes.
 
-It knows no Docker: these are one-shot steps that compose.yaml runs. Images of single versions are pipeline.image's.
+It calls no engine: steps are run by compose.yaml or Kubernetes. Images of single versions are pipeline.image's.
 """
