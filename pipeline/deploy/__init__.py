@@ -28,11 +28,15 @@ def deploy() -> str | None:
 
 
 def _roll_out(given: Settings, release: Release) -> None:
-    """On Kubernetes. Pods are pinned, so when they go back to what they had, the registry still names the other version."""
+    """On Kubernetes. Pods are pinned: when they go back to what they had, the registry still names the other one."""
+    from pipeline.deploy.kubernetes_rollout import Superseded
+
     if release.champion is None:
         return  # pods without a pin follow the registry, which has nothing for them
     try:
         kubernetes_target(given).apply(release)
+    except Superseded:
+        raise
     except DeployError as error:
         raise DeployError(
             f"{error}. The registry goes on naming it: mend the cause, and the next deployment tries again, or take it "

@@ -96,7 +96,7 @@ class KubernetesTarget:
         proven = found.notes.get(LABEL) or found.pin
         if found.pin != version:
             log.info("version %s in the place of %s", version, found.pin)
-            self._change(SERVING, version, found.notes)
+            self._change(SERVING, version)
         try:
             self._wait(SERVING, version, shadow)
         except Superseded:
@@ -111,7 +111,7 @@ class KubernetesTarget:
         if failed == proven:
             return "it is the last version that all pods served, so it stays"
         try:
-            self._change(SERVING, proven, deployment(self.cluster, SERVING).notes, only=failed)
+            self._change(SERVING, proven, only=failed)
             if proven is None:
                 return "nothing was deployed before"
             self._wait(SERVING, proven, None)
@@ -126,19 +126,21 @@ class KubernetesTarget:
         proven = notes.get(LABEL)
         if proven != version:
             before = proven if proven and notes.get(BEFORE) != version else ""
-            self._change(SERVING, version, {LABEL: version, BEFORE: before}, only=version)
+            self._change(SERVING, version, only=version, notes={LABEL: version, BEFORE: before})
 
     def _wait(self, name: str, version: str, shadow: str | None) -> None:
         Rollout(self.cluster, name, version, shadow, self.patience_s, self.poll_s).wait()
 
-    def _change(self, name: str, version: str | None, notes: dict[str, str], only: str | None = None) -> None:
-        """Pin a version; with `only`, as long as that one is pinned: checked and changed in one step."""
+    def _change(
+        self, name: str, version: str | None, only: str | None = None, notes: dict[str, str] | None = None
+    ) -> None:
+        """Pin a version, in one step with looking at what is there; with `only`, as long as that version is pinned."""
         for _ in range(TRIES):
             found = deployment(self.cluster, name)
             if only is not None and found.pin != only:
                 raise Superseded(f"version {found.pin} was deployed by somebody else while {only} was rolled out")
             try:
-                self.cluster.apply(name, _fields(found, version, notes, checked=only is not None))
+                self.cluster.apply(name, _fields(found, version, found.notes if notes is None else notes))
                 return
             except Changed:
                 continue
@@ -151,7 +153,7 @@ class KubernetesTarget:
         if self.cluster.deployment(CANARY) is None:
             raise DeployError(f"there is no deployment {CANARY}; the component k8s/components/canary makes it")
         if self._pin(CANARY) != version:
-            self._change(CANARY, version, {})
+            self._change(CANARY, version)
         n = canary_pods(deployment(self.cluster, SERVING).replicas, percent)
         if deployment(self.cluster, CANARY).replicas != n:
             self.cluster.scale(CANARY, n)
@@ -193,11 +195,9 @@ def canary_pods(champions: int, percent: float) -> int:
     return max(1, round(champions * share / (100 - share)))
 
 
-def _fields(found: Deployment, version: str | None, notes: dict[str, str], checked: bool) -> Json:
+def _fields(found: Deployment, version: str | None, notes: dict[str, str]) -> Json:
     """All that the target owns of a Deployment; what it leaves out, it gives up."""
-    metadata: Json = {"annotations": notes} if notes else {}
-    if checked:
-        metadata["resourceVersion"] = found.resource_version
+    metadata: Json = {"resourceVersion": found.resource_version, **({"annotations": notes} if notes else {})}
     role = [{"name": ROLE, "value": "canary"}] if found.name == CANARY else []
     container: Json = {"name": found.container, "env": [{"name": VERSION, "value": version}, *role]}
     template: Json = {"metadata": {"labels": {LABEL: version}}, "spec": {"containers": [container]}}

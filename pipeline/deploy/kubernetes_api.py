@@ -72,14 +72,14 @@ class Cluster:
             return None
 
     def apply(self, name: str, fields: Json) -> None:
-        """Server-side apply. Raises DeployError where somebody else keeps one of the fields, Changed where `fields`
+        """Server-side apply. Raises DeployError where somebody else keeps one of the fields, Changed where the fields
         have a resourceVersion that is not the present one.
         """
         body = {"apiVersion": "apps/v1", "kind": "Deployment", **fields}
-        self._patch(name, body, APPLY, field_manager=MANAGER, force=False)
+        self._patch(name, body, APPLY)
 
     def scale(self, name: str, replicas: int) -> None:
-        self._patch(name, {"spec": {"replicas": replicas}}, MERGE, field_manager=MANAGER)
+        self._patch(name, {"spec": {"replicas": replicas}}, MERGE)
 
     def pods(self, labels: Mapping[str, str]) -> list[Json]:
         selector = ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
@@ -143,10 +143,10 @@ class Cluster:
     def _credentials(self) -> dict[str, str]:
         return {"X-API-Key": self.key} if self.key else {}
 
-    def _patch(self, name: str, body: Json, kind: str, **options: Any) -> None:
+    def _patch(self, name: str, body: Json, kind: str) -> None:
         body = {**body, "metadata": {"name": name, **body.get("metadata", {})}}
         call = self._apps.patch_namespaced_deployment
-        self._call(call, name, self.namespace, body, _content_type=kind, **options)
+        self._call(call, name, self.namespace, body, _content_type=kind, field_manager=MANAGER)
 
     def _call(self, call: Any, *what: Any, **options: Any) -> Json:
         try:

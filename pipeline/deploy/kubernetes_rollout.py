@@ -72,14 +72,12 @@ class Rollout:
         """Return when every pod is ready and serves the version. Raises DeployError when waiting cannot help."""
         troubled, still, look = Unchanged(), Unchanged(), self._look()
         while not look.done:
-            trouble = look.trouble
-            lasts = trouble is not None and trouble.lasting
-            if trouble and (trouble.final or (troubled.for_s(lasts) > self.patience_s and lasts)):
+            trouble = look.trouble or Trouble("the cluster gives no reason", lasting=False)
+            lasted_s, stood_s = troubled.for_s(trouble.lasting), still.for_s(look.progress)
+            if trouble.final or (trouble.lasting and lasted_s > self.patience_s):
                 raise DeployError(trouble.words)
-            if look.is_late or still.for_s(look.progress) > look.deadline_s:
-                raise DeployError(
-                    f"no progress for {look.deadline_s:g} s: {trouble.words if trouble else 'no reason given'}"
-                )
+            if look.is_late or stood_s > look.deadline_s:
+                raise DeployError(f"no progress for {look.deadline_s:g} s: {trouble.words}")
             time.sleep(self.poll_s)
             look = self._look()
 
@@ -110,7 +108,8 @@ class Rollout:
         """What its server says."""
         said = self.cluster.ask(pod.json, "/release")
         if said is None:
-            return Trouble(f"pod {pod.name} does not answer", lasting=pod.ready)
+            closed = "; is the way from here to the serving pods, port 8000, open?" if pod.ready else " yet"
+            return Trouble(f"pod {pod.name} does not answer us{closed}", lasting=pod.ready)
         for version in filter(None, (self.version, self.shadow)):
             if reason := said["refused"].get(version):
                 return Trouble(f"pod {pod.name} refuses version {version}: {reason}", final=True)

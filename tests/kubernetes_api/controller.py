@@ -25,9 +25,9 @@ NUMBERS = itertools.count(1)
 class Progress:
     """Of one Deployment: what was seen last, and when it last moved."""
 
-    generation: int = 0
     seen: tuple[int, int, int] = (0, 0, 0)
     template: str = ""
+    done: bool = False  # this template's rollout came to its end: it has no deadline any more
     at: float = field(default_factory=time.monotonic)
     quota: str = ""
 
@@ -98,8 +98,9 @@ class Controller:
         every, ready = [*new, *old], sum(is_ready(pod) for pod in [*new, *old])
         wanted, generation = spec.get("replicas", 1), deployment["metadata"]["generation"]
         done = len(new) == wanted == len(every) == ready
-        self._move(progress, generation, (len(new), len(old), ready), _hash(spec["template"]))
-        late = not done and time.monotonic() - progress.at > spec.get("progressDeadlineSeconds", 600)
+        self._move(progress, (len(new), len(old), ready), _hash(spec["template"]))
+        progress.done = progress.done or done
+        late = not progress.done and time.monotonic() - progress.at > spec.get("progressDeadlineSeconds", 600)
         status = {
             "observedGeneration": generation,
             "replicas": len(every),
@@ -110,10 +111,11 @@ class Controller:
         }
         self.store.set_status("deployments", deployment["metadata"]["name"], {k: v for k, v in status.items() if v})
 
-    def _move(self, progress: Progress, generation: int, seen: tuple[int, int, int], template: str) -> None:
+    def _move(self, progress: Progress, seen: tuple[int, int, int], template: str) -> None:
         if (seen, template) != (progress.seen, progress.template):
             progress.at = time.monotonic()
-        progress.generation, progress.seen, progress.template = generation, seen, template
+        progress.done = progress.done and template == progress.template
+        progress.seen, progress.template = seen, template
 
 
 def _stamp(pod: Json) -> None:

@@ -16,6 +16,8 @@ from core.releases import Release
 from pipeline.deploy import kubernetes_api
 from pipeline.deploy.kubernetes import KubernetesTarget, Superseded, canary_pods
 from pipeline.deploy.kubernetes_api import Cluster
+from pipeline.deploy.kubernetes_rollout import Look, Rollout
+from pipeline.deploy.kubernetes_words import Trouble
 from tests.kubernetes_api.cluster import FakeCluster, canary, deployment
 from tests.kubernetes_api.servers import Servers
 from tests.kubernetes_api.stubs import FATES, Stubs
@@ -214,6 +216,14 @@ def test_pods_that_fall_sick_after_their_release_are_reported_and_stay(served: F
     with pytest.raises(DeployError, match="the spool is full; it is the last version that all pods served, so it"):
         target(served).apply(Release("1", None))
     assert patches(served) == []
+
+
+def test_a_fault_that_goes_away_is_not_held_against_a_later_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = Look(False, (0,), Trouble("it is away"), 60)
+    looks = [fault, *[Look(False, (0,), None, 60)] * 30, fault, Look(True, (1,), None, 60)]
+    monkeypatch.setattr(Rollout, "_look", lambda _: looks.pop(0))
+    Rollout(None, "serving", "1", None, patience_s=0.2, poll_s=0.01).wait()  # type: ignore[arg-type]
+    assert looks == []
 
 
 @pytest.mark.parametrize(
