@@ -59,7 +59,7 @@ class FakeCluster:
         return [f"http://{pod['status']['podIP']}:{port(pod['spec']['containers'][0])}" for pod in ready]
 
     def _turn(self) -> None:
-        while not self._stopping.wait(0.02):
+        while not self._stopping.wait(0.01):
             self.controller.step()
             self.kubelet.step()
 

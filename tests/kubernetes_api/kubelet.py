@@ -18,7 +18,7 @@ from tests.kubernetes_api.fields import Json
 from tests.kubernetes_api.store import Store
 
 BACK_OFF_S = 0.1
-PROBE_EVERY_S = 0.05
+PROBE_EVERY_S = 0.03
 
 
 class Process(Protocol):
@@ -126,7 +126,7 @@ class Kubelet:
     def _probe(self, pod: Json, known: Running) -> None:
         if time.monotonic() < known.next_probe:
             return
-        known.next_probe = time.monotonic() + PROBE_EVERY_S * (5 if known.ready else 1)
+        known.next_probe = time.monotonic() + PROBE_EVERY_S * (10 if known.ready else 1)
         try:
             place = f"http://{known.ip}:{port(pod['spec']['containers'][0])}/readyz"
             known.ready = self._http.get(place).status_code == 200

@@ -68,7 +68,7 @@ class ApiServer:
     ) -> Json:
         if method == "GET":
             self._allow(method, "get", "apps", "deployments", namespace, name)
-            return self.store.get("deployments", name)
+            return self.store.shown("deployments", name)
         self._allow("PATCH" if method == "PATCH" else "", "patch", "apps", "deployments", namespace, name)
         how, force = headers["Content-Type"], query.get("force", "").lower() == "true"
         return self.store.patch("deployments", name, json.loads(body), how, query.get("fieldManager"), force)

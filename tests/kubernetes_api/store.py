@@ -48,15 +48,18 @@ class Store:
         with self.lock:
             if (kind, name) not in self._objects:
                 raise Refused(404, "NotFound", f'{kind} "{name}" not found')
-            found = copy.deepcopy(self._objects[kind, name])
-            owners = fields.managed(self._owners.get((kind, name), {}))
-            return found | {"metadata": found["metadata"] | {"managedFields": owners}}
+            return copy.deepcopy(self._objects[kind, name])
+
+    def shown(self, kind: str, name: str) -> Json:
+        """As the API shows it, with who set what."""
+        with self.lock:
+            found = self.get(kind, name)
+            return found | {"metadata": found["metadata"] | {"managedFields": fields.managed(self._owners[kind, name])}}
 
     def list(self, kind: str, labels: Mapping[str, str] = {}) -> list[Json]:
         with self.lock:
-            names = [name for each, name in self._objects if each == kind]
-            found = [self.get(kind, name) for name in names]
-            return [item for item in found if labels.items() <= item["metadata"].get("labels", {}).items()]
+            found = [item for (each, _), item in self._objects.items() if each == kind]
+            return [copy.deepcopy(i) for i in found if labels.items() <= i["metadata"].get("labels", {}).items()]
 
     def create(self, kind: str, content: Json, manager: str) -> None:
         with self.lock:
@@ -99,7 +102,7 @@ class Store:
                 self.change(kind, name, lambda object: merge(object, body), manager or "unknown")
             else:
                 raise Refused(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {how}")
-            return self.get(kind, name)
+            return self.shown(kind, name)
 
     def _apply(self, kind: str, name: str, body: Json, manager: str | None, force: bool) -> None:
         if not manager:

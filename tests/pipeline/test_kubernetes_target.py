@@ -213,6 +213,7 @@ def test_a_first_version_that_cannot_be_served_leaves_pods_that_follow_the_regis
 def test_pods_that_fall_sick_after_their_release_are_reported_and_stay(served: FakeCluster, stubs: Stubs) -> None:
     for stub in stubs.started:
         stub.ready, stub.reason = False, "the spool is full"
+    until(lambda: not served.service())
     with pytest.raises(DeployError, match="the spool is full; it is the last version that all pods served, so it"):
         target(served).apply(Release("1", None))
     assert patches(served) == []
