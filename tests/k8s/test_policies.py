@@ -8,11 +8,12 @@ from tests.k8s.policies.every import POLICIES
 from tests.k8s.rendered import COMPONENTS, OPTIONAL, RENDERINGS, name, of_kind, rendering
 
 pytestmark = pytest.mark.k8s
+API = (443, 6443, 8443)
 BASE_FLOWS = {
     *((caller, flows.DNS, 53) for caller in (
         "airflow-api", "airflow-clean", "airflow-dags", "airflow-scheduler", "airflow-task", "mlflow", "serving",
     )),
-    *((caller, flows.ANYWHERE, port) for port in (443, 6443) for caller in (  # the API server is no pod
+    *((caller, flows.ANYWHERE, port) for port in API for caller in (  # the API server is no pod
         "airflow-api", "airflow-clean", "airflow-scheduler", "airflow-task",
     )),
     *((caller, "airflow-api", 8080) for caller in ("airflow-dags", "airflow-scheduler", "airflow-task")),
@@ -25,7 +26,7 @@ ASKS_DATABASE = (
 FLOWS = {
     "local": BASE_FLOWS
     | {(caller, "postgres", 5432) for caller in (*ASKS_DATABASE, "setup")}
-    | {("setup", flows.DNS, 53), ("setup", flows.ANYWHERE, 443), ("setup", flows.ANYWHERE, 6443)},
+    | {("setup", flows.DNS, 53), *(("setup", flows.ANYWHERE, port) for port in API)},
     "production": BASE_FLOWS
     | {(caller, flows.ANYWHERE, 5432) for caller in ASKS_DATABASE}
     | {("mlflow", flows.ANYWHERE, 443)},

@@ -70,6 +70,7 @@ DAMAGES: list[tuple[str, Damage, str]] = [
     ("autoscaled", item("HorizontalPodAutoscaler", "serving", lambda s: s.update(apiVersion="autoscaling/v1")), "v1"),
     ("evictable", without("PodDisruptionBudget", "serving"), "no budget"),
     ("evictable", item("PodDisruptionBudget", "serving", lambda b: b["spec"].update(maxUnavailable=0)), "no budget"),
+    ("evictable", item("PodDisruptionBudget", "serving", lambda b: b["spec"].popitem()), "hold up"),
     ("evictable", label("mlflow", **{"app.kubernetes.io/name": "serving", "track": "champion"}), "cannot be drained"),
     ("spread", pod("serving", lambda p: p["topologySpreadConstraints"].pop()), "topology.kubernetes.io/zone"),
     ("spread", pod("serving", lambda p: p["topologySpreadConstraints"][0].update(whenUnsatisfiable="Do")), "one node"),

@@ -35,6 +35,8 @@ def evictable(objects: list[Object]) -> Iterator[str]:
         several = called in scaled or (replicas or 0) > 1
         if several and [budget.get("maxUnavailable") for budget in held] != [1]:
             yield f"{pod.name} has no budget that gives away one pod at a time"
+        if any(budget.get("unhealthyPodEvictionPolicy") != "AlwaysAllow" for budget in held):
+            yield f"{pod.name}: pods that are not ready hold up the drain of a node"
         if replicas == 1 and held:
             yield f"{pod.name} has one pod and a budget: its node cannot be drained"
 
