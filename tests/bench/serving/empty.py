@@ -1,4 +1,4 @@
-"""An empty FastAPI endpoint on the HTTP server of `python -m serving`, with its settings: no answer costs less."""
+"""An empty FastAPI endpoint on the HTTP server of `python -m serving`, otherwise as uvicorn runs it by itself."""
 
 import sys
 
