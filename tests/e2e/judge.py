@@ -14,7 +14,7 @@ from itertools import pairwise
 class Phase:
     """What was done, when, and which versions may answer meanwhile. `must`: those that have to be seen.
 
-    `breaks`: a server is killed, which breaks what it is answering; then a request may be sent once more.
+    `breaks`: a server is killed, which breaks what it is answering; then a request may be sent again.
     """
 
     name: str

@@ -3,7 +3,7 @@
     python load.py URL REQUESTS_A_SECOND        the API key is in LOOP_SERVING_KEY; ends on SIGTERM
 
 The standard library alone: it is sent to its pod as text. Every other worker opens a connection for each request, the
-rest keep theirs. A request that gets no answer is sent once more, on a new connection, as clients do; that is noted.
+rest keep theirs. A request that gets no answer is sent again, on a new connection, for some seconds; that is noted.
 """
 
 import collections
@@ -20,7 +20,8 @@ from urllib.parse import urlparse
 
 WORKERS = 8
 TIMEOUT_S = 10
-LATEST_S = 3 * TIMEOUT_S  # after a second, all requests that began in it have their answer
+PATIENCE_S, PAUSE_S = 15, 0.3
+LATEST_S = PATIENCE_S + 2 * TIMEOUT_S  # after a second, all requests that began in it have their answer
 ROW = {
     "carrier": "UA",
     "origin": "EWR",
@@ -74,16 +75,16 @@ class Worker(threading.Thread):
             self._ask(time.time(), json.dumps(row(next(NUMBERS))))
 
     def _ask(self, at: float, body: str) -> None:
-        reused = self._connection is not None
-        try:
-            self._tally.note(at, version=self._send(body))
-            return
-        except FAILURES as error:
-            first = f"{'kept' if reused else 'new'} connection: {said(error)}"
-        try:
-            self._tally.note(at, version=self._send(body), again=first)
-        except FAILURES as error:
-            self._tally.note(at, lost=f"{first}; again: {said(error)}")
+        failures: list[str] = []
+        while time.time() < at + PATIENCE_S:
+            kind = "kept" if self._connection else "new"
+            try:
+                self._tally.note(at, version=self._send(body), again="; ".join(failures))
+                return
+            except FAILURES as error:
+                failures.append(f"{kind} connection: {said(error)}")
+                time.sleep(PAUSE_S)
+        self._tally.note(at, lost="; ".join(failures))
 
     def _send(self, body: str) -> str:
         """The version that answered."""

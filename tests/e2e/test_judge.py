@@ -43,7 +43,9 @@ def test_a_second_that_two_phases_share_may_have_the_answers_of_both() -> None:
 
 def test_a_repeated_request_is_a_fault_unless_a_server_was_killed() -> None:
     seen = instead(second(105, again="kept connection: reset", v1=20, v2=20))
-    assert judge.faults([CALM, UPDATE], seen) == ["update, at 105: a request had to be repeated: kept connection: reset"]
+    assert judge.faults([CALM, UPDATE], seen) == [
+        "update, at 105: a request had to be repeated: kept connection: reset"
+    ]
     killed = Phase("update", 103.2, 106.0, BOTH, must=BOTH, breaks=True)
     assert judge.faults([CALM, killed], seen) == []
 
@@ -75,5 +77,5 @@ def test_the_load_s_lines_are_read_among_others() -> None:
 
 def test_the_table_counts_by_phase() -> None:
     lines = judge.table([CALM, UPDATE], GOOD).splitlines()
-    assert lines[1].split() == "calm 2.7 0 0 160 by version 1".split()
-    assert lines[2].split() == "update 2.8 0 0 100 by version 1, 60 by version 2".split()
+    assert lines[1].split() == ["calm", "2.7", "0", "0", "160", "by", "version", "1"]
+    assert lines[2].split() == ["update", "2.8", "0", "0", "100", "by", "version", "1,", "60", "by", "version", "2"]
