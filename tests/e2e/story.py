@@ -58,7 +58,7 @@ class Story:
             self.say(self._loop("rollback", "--reason", "e2e").strip())
             self._agreed(champion)
         self.rest(champion)
-        self._mishaps(champion)
+        self.mishaps(champion)
 
     def rest(self, version: str) -> None:
         """Nothing happens. Only this version answers."""
@@ -75,7 +75,7 @@ class Story:
         yield
         self.phases.append(Phase(name, began, self._cluster.now(), may, must, breaks))
 
-    def _mishaps(self, champion: str) -> None:
+    def mishaps(self, champion: str) -> None:
         """The kill comes last: a node may remember connections to a dead pod for two minutes."""
         only = frozenset({champion})
         for name, happens in (
