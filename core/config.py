@@ -60,6 +60,7 @@ class Settings(BaseSettings):
     model: str = Field("", description="Folder of one version to serve, in the place of a registry.")
     version: str = Field("", description="Registered version to serve, whichever is champion. Default: the champion.")
     role: Literal["champion", "canary"] = Field("champion", description="As what LOOP_VERSION answers.")
+    canary_percent: float = Field(100.0, gt=0, le=100, description="Share of the entities that LOOP_ROLE=canary gets.")
     keys: str = Field("", description="File of the model server's API keys. Default: keys.json in home.")
     serving_key: str = Field("", repr=False, description="API key that our own clients send to the model server.")
     rate_per_s: float = Field(0.0, ge=0, description="Requests a second of one API key, or address. 0: no limit.")

@@ -93,7 +93,8 @@ def status() -> None:
         return
     table = Table("pod", "deployment", "to serve", "serves", "shadow", "ready", "why", box=None, pad_edge=False)
     for pod in kubernetes_target(given).pods():
-        told = (pod.version or "the champion", pod.serves or "", pod.shadow or "", "yes" if pod.ready else "no")
+        share = f" ({pod.percent:g} %)" if pod.percent else ""
+        told = (pod.version or "the champion", f"{pod.serves or ''}{share}", pod.shadow or "", _yes_no(pod.ready))
         table.add_row(pod.name, pod.deployment, *told, pod.why)
     out.print(table if table.row_count else "There are no pods.")
 
@@ -128,6 +129,10 @@ def _check_challenger(registry: "Registry", version: str) -> None:
         raise RegistryError(f"there is no champion to try version {version} beside; `loop release promote` makes one")
     if champion == version:
         raise RegistryError(f"version {version} is the champion already")
+
+
+def _yes_no(fact: bool) -> str:
+    return "yes" if fact else "no"
 
 
 def _actor() -> str:

@@ -1,19 +1,22 @@
 """The Kubernetes target: a rolling update of pods that serve one pinned version each, and a canary's pods beside them.
 
 What is served where stands in the pods' LOOP_VERSION, which nobody but this target sets. A canary is a second
-Deployment behind the same Service, so its share is its share of the pods: of the connections, not of the entities.
+Deployment behind the same Service, with as many pods as the wanted share needs; where one pod is more than the share,
+it answers the rest as the champion would.
 """
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from core.errors import DeployError
 from core.releases import Release
 from pipeline.deploy.kubernetes_api import Changed, Cluster
 from pipeline.deploy.kubernetes_rollout import PodStatus, Rollout, Superseded, asked, deployment
-from pipeline.deploy.kubernetes_words import BEFORE, LABEL, ROLE, VERSION, Deployment, Json, Pod
+from pipeline.deploy.kubernetes_words import BEFORE, LABEL, PERCENT, ROLE, VERSION, Deployment, Json, Pod
 
 log = logging.getLogger(__name__)
 SERVING, CANARY = "serving", "serving-canary"
@@ -67,8 +70,8 @@ class KubernetesTarget:
             return None
         champion, shadow = _agreed(champions)
         canary, _ = _agreed(canaries) if canaries else (None, None)
-        percent = 100 * len(canaries) / len(ready)
-        return Release(champion, canary or shadow, percent, shadow is not None and canary is None)
+        percent = sum(pod.percent for pod in canaries) / len(ready)
+        return Release(champion, canary or shadow, round(percent, 2), shadow is not None and canary is None)
 
     def pods(self) -> list[PodStatus]:
         """What each pod really serves, by its own account. Those that end are left out."""
@@ -98,7 +101,7 @@ class KubernetesTarget:
             log.info("version %s in the place of %s", version, found.pin)
             self._change(SERVING, version)
         try:
-            self._wait(SERVING, version, shadow)
+            self._rollout(SERVING, version, shadow=shadow).wait()
         except Superseded:
             raise
         except DeployError as error:
@@ -114,7 +117,7 @@ class KubernetesTarget:
             self._change(SERVING, proven, only=failed)
             if proven is None:
                 return "nothing was deployed before"
-            self._wait(SERVING, proven, None)
+            self._rollout(SERVING, proven).wait()
             return f"version {proven} is back"
         except DeployError as error:
             before = f"version {proven}" if proven else "what was there before"
@@ -128,19 +131,17 @@ class KubernetesTarget:
             before = proven if proven and notes.get(BEFORE) != version else ""
             self._change(SERVING, version, only=version, notes={LABEL: version, BEFORE: before})
 
-    def _wait(self, name: str, version: str, shadow: str | None) -> None:
-        Rollout(self.cluster, name, version, shadow, self.patience_s, self.poll_s).wait()
+    def _rollout(self, name: str, version: str, **what: Any) -> Rollout:
+        return Rollout(self.cluster, name, version, self.patience_s, self.poll_s, **what)
 
-    def _change(
-        self, name: str, version: str | None, only: str | None = None, notes: dict[str, str] | None = None
-    ) -> None:
+    def _change(self, name: str, version: str | None, only: str | None = None, **more: dict[str, str]) -> None:
         """Pin a version, in one step with looking at what is there; with `only`, as long as that version is pinned."""
         for _ in range(TRIES):
             found = deployment(self.cluster, name)
             if only is not None and found.pin != only:
                 raise Superseded(f"version {found.pin} was deployed by somebody else while {only} was rolled out")
             try:
-                self.cluster.apply(name, _fields(found, version, found.notes if notes is None else notes))
+                self.cluster.apply(name, fields(found, version, **{"notes": found.notes, **more}))
                 return
             except Changed:
                 continue
@@ -152,18 +153,19 @@ class KubernetesTarget:
         """First the version, then the pods, so that none starts with another one."""
         if self.cluster.deployment(CANARY) is None:
             raise DeployError(f"there is no deployment {CANARY}; the component k8s/components/canary makes it")
-        if self._pin(CANARY) != version:
-            self._change(CANARY, version)
-        n = canary_pods(deployment(self.cluster, SERVING).replicas, percent)
-        if deployment(self.cluster, CANARY).replicas != n:
+        n, share = canary_size(deployment(self.cluster, SERVING).replicas, percent)
+        found, role = deployment(self.cluster, CANARY), {ROLE: "canary", PERCENT: f"{share:g}"}
+        if found.pin != version or not role.items() <= found.environment.items():
+            self._change(CANARY, version, role=role)
+        if found.replicas != n:
             self.cluster.scale(CANARY, n)
         try:
-            self._wait(CANARY, version, None)
+            self._rollout(CANARY, version, percent=share).wait()
         except Superseded:
             raise
         except DeployError as error:
             raise DeployError(f"the canary of version {version} does not start: {error}; it is removed") from error
-        log.info("the canary of version %s has %d pods, for a wanted share of %g %%", version, n, percent)
+        log.info("the canary of version %s has %d pods, each for %g %% of what comes to it", version, n, share)
 
     def _end_canary(self) -> None:
         """Return when none of its pods answers any more."""
@@ -189,18 +191,21 @@ class KubernetesTarget:
         return Deployment(found).pin if found else None
 
 
-def canary_pods(champions: int, percent: float) -> int:
-    """How many pods make that share beside the champion's; one at least, so a small share comes out larger."""
+def canary_size(champions: int, percent: float) -> tuple[int, float]:
+    """How many pods make that share, beside so many of the champion; and the percent of the entities for which each of
+    them answers with the canary, since pods come in whole numbers.
+    """
     share = min(percent, MOST)
-    return max(1, round(champions * share / (100 - share)))
+    pods = max(1, math.ceil(champions * share / (100 - share)))
+    return pods, round(min(100.0, share * (champions + pods) / pods), 2)
 
 
-def _fields(found: Deployment, version: str | None, notes: dict[str, str]) -> Json:
+def fields(found: Deployment, version: str | None, notes: dict[str, str], role: dict[str, str] | None = None) -> Json:
     """All that the target owns of a Deployment; what it leaves out, it gives up."""
     metadata: Json = {"resourceVersion": found.resource_version, **({"annotations": notes} if notes else {})}
-    role = [{"name": ROLE, "value": "canary"}] if found.name == CANARY else []
-    container: Json = {"name": found.container, "env": [{"name": VERSION, "value": version}, *role]}
-    template: Json = {"metadata": {"labels": {LABEL: version}}, "spec": {"containers": [container]}}
+    environment = [{"name": name, "value": value} for name, value in {VERSION: version, **(role or {})}.items()]
+    containers = [{"name": found.container, "env": environment}]
+    template: Json = {"metadata": {"labels": {LABEL: version}}, "spec": {"containers": containers}}
     return {"metadata": metadata, **({"spec": {"template": template}} if version else {})}
 
 

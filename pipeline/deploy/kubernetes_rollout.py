@@ -8,8 +8,6 @@ from core.errors import DeployError
 from pipeline.deploy.kubernetes_api import Cluster, Unavailable
 from pipeline.deploy.kubernetes_words import Deployment, Json, Pod, Trouble
 
-EVERYTHING = 100.0  # percent
-
 
 class Superseded(DeployError):
     """Somebody else deployed another version meanwhile. Theirs stands."""
@@ -17,13 +15,16 @@ class Superseded(DeployError):
 
 @dataclass(frozen=True)
 class PodStatus:
-    """One pod, and what it says of itself. `version` is what it was told to serve, `serves` what it answers with."""
+    """One pod, and what it says of itself. `version` is what it was told to serve, `serves` what it answers with, a
+    canary's `percent` of the entities; others get the champion's answer.
+    """
 
     name: str
     deployment: str
     version: str | None
     ready: bool
     serves: str | None
+    percent: float
     shadow: str | None
     why: str
 
@@ -55,7 +56,8 @@ class Unchanged:
 
 @dataclass(frozen=True)
 class Rollout:
-    """Of one version; `shadow` is what its pods are to have in shadow.
+    """Of one version, in the role of champion, or of the canary for `percent` of the entities that come to its pods;
+    `shadow` is what a champion's pods are to have in shadow.
 
     A fault that somebody has to mend may last `patience_s`. What moves may take as long as it moves: the limit is the
     Deployment's progressDeadlineSeconds without any progress.
@@ -64,9 +66,10 @@ class Rollout:
     cluster: Cluster
     name: str
     version: str
-    shadow: str | None
     patience_s: float
     poll_s: float
+    shadow: str | None = None
+    percent: float | None = None
 
     def wait(self) -> None:
         """Return when every pod is ready and serves the version. Raises DeployError when waiting cannot help."""
@@ -93,9 +96,10 @@ class Rollout:
             raise Superseded(f"version {found.pin} was deployed by somebody else while {self.version} was rolled out")
         pods = [Pod(each) for each in self.cluster.pods(found.labels)]
         mine = [pod for pod in pods if pod.version == self.version]
-        trouble = found.trouble or next(self._troubles(mine), None)
         ready = sum(pod.ready for pod in mine)
-        done = found.rolled_out and not trouble and ready == found.replicas
+        whole = found.rolled_out and ready == found.replicas  # what was evicted is replaced, but listed still
+        trouble = found.trouble or next(self._troubles([pod for pod in mine if not (whole and pod.ends)]), None)
+        done = whole and not trouble
         return Look(done, (*found.progress, ready), trouble, found.deadline_s, found.is_late)
 
     def _troubles(self, pods: list[Pod]) -> Iterator[Trouble]:
@@ -115,8 +119,9 @@ class Rollout:
                 return Trouble(f"pod {pod.name} refuses version {version}: {reason}", final=True)
         if not pod.ready:
             return Trouble(f"pod {pod.name} is not ready: {_reason(self.cluster, pod)}", lasting=False)
-        if (serves := alone(said)) != self.version:
-            return Trouble(f"pod {pod.name} serves {serves}, not {self.version}")
+        served = serves(said)
+        if served != (self.version, self.percent or 0.0):
+            return Trouble(f"pod {pod.name} serves {_said(*served)}, not {_said(self.version, self.percent or 0.0)}")
         if said["shadow"] != self.shadow:
             return Trouble(f"pod {pod.name} has {said['shadow']} in shadow, not {self.shadow}")
         return None
@@ -133,14 +138,19 @@ def asked(cluster: Cluster, name: str, pod: Pod) -> PodStatus:
     """What a pod of this Deployment really serves."""
     said = cluster.ask(pod.json, "/release") if pod.runs else None
     trouble = pod.trouble.words if pod.trouble else "" if pod.ready else _reason(cluster, pod)
-    serves, shadow = (alone(said), said["shadow"]) if said else (None, None)
-    return PodStatus(pod.name, name, pod.version, pod.ready, serves, shadow, trouble)
+    (version, percent), shadow = (serves(said), said["shadow"]) if said else ((None, 0.0), None)
+    return PodStatus(pod.name, name, pod.version, pod.ready, version, percent, shadow, trouble)
 
 
-def alone(said: Json) -> str | None:
-    """The version that answers everything, of a server's /release; None when several do, or none."""
-    champion, canary = (None if said[role] is None else str(said[role]) for role in ("champion", "canary"))
-    return canary or champion if canary is None or said["percent"] >= EVERYTHING else None
+def serves(said: Json) -> tuple[str | None, float]:
+    """The version that a server is there for, by its /release: the canary, with its share, or else the champion."""
+    if said["canary"] is not None:
+        return str(said["canary"]), float(said["percent"])
+    return None if said["champion"] is None else str(said["champion"]), 0.0
+
+
+def _said(version: str | None, percent: float) -> str:
+    return f"{version}{f' to {percent:g} % of the entities' if percent else ''}"
 
 
 def _reason(cluster: Cluster, pod: Pod) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 Json = dict[str, Any]
-VERSION, ROLE = "LOOP_VERSION", "LOOP_ROLE"
+VERSION, ROLE, PERCENT = "LOOP_VERSION", "LOOP_ROLE", "LOOP_CANARY_PERCENT"
 LABEL = "closed-loop/version"  # of the pods; as annotation of the Deployment: seen served by all of them
 BEFORE = "closed-loop/before"  # the version that was seen served before
 NO_IMAGE = {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable"}
@@ -58,11 +58,15 @@ class Deployment:
     def resource_version(self) -> str:
         return str(self.json["metadata"]["resourceVersion"])
 
-    @cached_property
+    @property
     def pin(self) -> str | None:
         """The version that its pods are to serve; None while they follow the registry."""
-        found: list[dict[str, str]] = [item for item in self._container.get("env", []) if item["name"] == VERSION]
-        return found[0].get("value") if found else None
+        return self.environment.get(VERSION)
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What is set in so many words."""
+        return {item["name"]: item["value"] for item in self._container.get("env", []) if "value" in item}
 
     @property
     def container(self) -> str:

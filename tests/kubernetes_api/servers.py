@@ -14,9 +14,6 @@ class Servers:
         self._folder, self._mlflow_url, self._settings = folder, mlflow_url, settings
 
     def __call__(self, environment: Mapping[str, str], ip: str, port: int) -> Process:
-        set_here = {
-            name: environment[f"LOOP_{name.upper()}"]
-            for name in ("version", "role")
-            if f"LOOP_{name.upper()}" in environment
-        }
-        return ServerHere(self._folder / ip, self._mlflow_url, host=ip, port=port, **self._settings, **set_here)
+        names = {name: f"LOOP_{name.upper()}" for name in ("version", "role", "canary_percent")}
+        here = {name: environment[variable] for name, variable in names.items() if variable in environment}
+        return ServerHere(self._folder / ip, self._mlflow_url, host=ip, port=port, **self._settings, **here)

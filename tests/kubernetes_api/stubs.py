@@ -14,11 +14,11 @@ Json = dict[str, Any]
 class Stub:
     """A server of one version. `ready` and what it says may be changed while it runs."""
 
-    def __init__(self, ip: str, port: int, version: str | None, role: str) -> None:
+    def __init__(self, ip: str, port: int, version: str | None, role: str, percent: float) -> None:
         self.refuses = False  # who sends no key
         self.ready, self.reason = version is not None, None if version else "the registry has no champion"
         alone = {"champion": version, "canary": None, "percent": 0.0}
-        tried = {"champion": "1", "canary": version, "percent": 100.0}
+        tried = {"champion": "1", "canary": version, "percent": percent}
         self.release: Json = {**(tried if role == "canary" else alone), "shadow": None, "refused": {}}
         self.headers: list[dict[str, str]] = []
         self._server = ThreadingHTTPServer((ip, port), _handler(self))
@@ -43,7 +43,8 @@ class Stubs:
         version = environment.get("LOOP_VERSION")
         if fate := self.fates.get(version or ""):
             raise fate
-        stub = Stub(ip, port, version, environment.get("LOOP_ROLE", "champion"))
+        role, percent = environment.get("LOOP_ROLE", "champion"), float(environment.get("LOOP_CANARY_PERCENT", 100))
+        stub = Stub(ip, port, version, role, percent)
         if reason := self.refused.get(version or "") or self.sick.get(version or ""):
             stub.ready, stub.reason = False, f"version {version} is refused: {reason}"
         if version in self.refused:

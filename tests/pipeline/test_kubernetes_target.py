@@ -14,7 +14,7 @@ import pytest
 from core.errors import DeployError
 from core.releases import Release
 from pipeline.deploy import kubernetes_api
-from pipeline.deploy.kubernetes import KubernetesTarget, Superseded, canary_pods
+from pipeline.deploy.kubernetes import KubernetesTarget, Superseded, canary_size
 from pipeline.deploy.kubernetes_api import Cluster
 from pipeline.deploy.kubernetes_rollout import Look, Rollout
 from pipeline.deploy.kubernetes_words import Trouble
@@ -210,6 +210,15 @@ def test_a_first_version_that_cannot_be_served_leaves_pods_that_follow_the_regis
     assert template == deployment()["spec"]["template"]
 
 
+def test_a_pod_that_was_evicted_and_replaced_is_no_hindrance(served: FakeCluster) -> None:
+    gone = served.store.list("pods")[0]["metadata"]["name"]
+    served.kubelet.evict(gone)
+    target(served).apply(Release("1", None))
+    assert served.store.get("pods", gone)["status"]["phase"] == "Failed"
+    target(served).apply(Release("2", None))
+    assert target(served).status() == Release("2", None)
+
+
 def test_pods_that_fall_sick_after_their_release_are_reported_and_stay(served: FakeCluster, stubs: Stubs) -> None:
     for stub in stubs.started:
         stub.ready, stub.reason = False, "the spool is full"
@@ -223,7 +232,7 @@ def test_a_fault_that_goes_away_is_not_held_against_a_later_one(monkeypatch: pyt
     fault = Look(False, (0,), Trouble("it is away"), 60)
     looks = [fault, *[Look(False, (0,), None, 60)] * 30, fault, Look(True, (1,), None, 60)]
     monkeypatch.setattr(Rollout, "_look", lambda _: looks.pop(0))
-    Rollout(None, "serving", "1", None, patience_s=0.2, poll_s=0.01).wait()  # type: ignore[arg-type]
+    Rollout(None, "serving", "1", patience_s=0.2, poll_s=0.01).wait()  # type: ignore[arg-type]
     assert looks == []
 
 
@@ -352,17 +361,22 @@ def test_an_api_server_that_stays_away_is_an_error(served: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("champions", "percent", "pods"),
-    [(2, 5, 1), (2, 33, 1), (2, 50, 2), (9, 10, 1), (20, 10, 2), (20, 5, 1), (40, 5, 2), (2, 100, 18), (1, 0.01, 1)],
+    ("champions", "percent", "pods", "each"),
+    [(2, 5, 1, 15), (2, 50, 2, 100), (9, 10, 1, 100), (20, 10, 3, 76.67), (40, 5, 3, 71.67), (1, 0.01, 1, 0.02)],
 )
-def test_a_canary_has_the_wanted_share_of_the_pods_or_one(champions: int, percent: float, pods: int) -> None:
-    assert canary_pods(champions, percent) == pods
+def test_a_canary_has_as_many_pods_as_its_share_needs(champions: int, percent: float, pods: int, each: float) -> None:
+    assert canary_size(champions, percent) == (pods, each)
+    assert each * pods / (champions + pods) == pytest.approx(percent, abs=0.01)
+
+
+def test_a_canary_for_everybody_gets_nine_pods_in_ten() -> None:
+    assert canary_size(2, 100) == (18, 100)
 
 
 def test_a_canary_is_tried_beside_the_champion_promoted_and_removed(served: FakeCluster, stubs: Stubs) -> None:
     champions = names(served)
     target(served).apply(Release("1", "2", 10))
-    assert target(served).status() == Release("1", "2", pytest.approx(100 / 3))
+    assert target(served).status() == Release("1", "2", 10)
     assert champions < names(served)
     assert len(served.service()) == 3
     assert [(pod.version, pod.serves) for pod in target(served).pods() if pod.deployment == "serving-canary"] == [
@@ -389,12 +403,12 @@ def test_an_aborted_canary_is_gone_before_anything_else(served: FakeCluster) -> 
 
 
 def test_a_canary_may_be_applied_again_grow_and_change_its_version(served: FakeCluster) -> None:
-    for release, share in [(("1", "2", 10), 100 / 3), (("1", "2", 50), 50), (("1", "3", 50), 50)]:
+    for release in [Release("1", "2", 10), Release("1", "2", 50), Release("1", "3", 50)]:
         for _ in range(2):
             served.api.asked.clear()
-            target(served).apply(Release(*release))
+            target(served).apply(release)
         assert patches(served) == []
-        assert target(served).status() == Release(release[0], release[1], pytest.approx(share))
+        assert target(served).status() == release
 
 
 def test_no_pod_of_a_canary_ever_starts_with_another_version(served: FakeCluster, stubs: Stubs) -> None:

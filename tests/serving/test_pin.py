@@ -66,6 +66,14 @@ def test_a_server_pinned_as_canary_answers_everything_and_is_logged_as_the_canar
     assert (rows["canary"]["model_version"], rows["canary"]["score"]) == ("2", PROBABILITY["2"])
 
 
+def test_a_canarys_server_may_be_for_a_share_of_the_entities_only(start: Start, spec: ProblemSpec) -> None:
+    server = start(version="2", role="canary", canary_percent=20)
+    rows = [example(spec) | {spec.id: f"event {i}", spec.entity: f"entity {i}"} for i in range(2000)]
+    found = [answer["role"] for answer in server.post("/predict/batch", {"rows": rows}).json()["predictions"]]
+    assert set(found) == {"champion", "canary"}
+    assert found.count("canary") / 2000 == pytest.approx(0.2, abs=0.04)
+
+
 def test_the_champion_answers_what_the_canarys_own_server_cannot(
     start: Start, registry: FakeRegistry, spec: ProblemSpec, tmp_path: Path
 ) -> None:
@@ -160,6 +168,7 @@ class StubReader:
         (Pin("3"), Release("1", "2", shadow=True), Release("3", "2", shadow=True)),
         (Pin("2"), Release("1", "2", shadow=True), Release("2", None)),
         (Pin("2", "canary"), Release("1", "2", 5), Release("1", "2", 100)),
+        (Pin("2", "canary", 15), Release("1", "2", 5), Release("1", "2", 15)),
         (Pin("2", "canary"), Release("1", "3", shadow=True), Release("1", "2", 100)),
         (Pin("2", "canary"), Release("2", None), Release("2", None)),
     ],
