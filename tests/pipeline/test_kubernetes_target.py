@@ -304,8 +304,11 @@ def test_a_version_that_somebody_pinned_by_hand_is_not_overwritten(served: FakeC
     where = r'\.spec\.template\.spec\.containers\[name="serving"\]\.env\[name="LOOP_VERSION"\]\.value'
     with pytest.raises(DeployError, match=f'nothing was changed: conflict with "kubectl-set" using apps/v1: {where}'):
         target(served).apply(Release("2", None))
-    pinned = served.store.get("deployments", "serving")["spec"]["template"]["spec"]["containers"][0]["env"][-1]
-    assert pinned == {"name": "LOOP_VERSION", "value": "9"}
+    template = served.store.get("deployments", "serving")["spec"]["template"]
+    assert template["spec"]["containers"][0]["env"].pop() == {"name": "LOOP_VERSION", "value": "9"}
+    served.edit("serving", "kubectl-set", template=template)  # as `kubectl set env deployment/serving LOOP_VERSION-`
+    target(served).apply(Release("2", None))
+    assert target(served).status() == Release("2", None)
 
 
 @pytest.mark.parametrize("what", ["", "refused"])
