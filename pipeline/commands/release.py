@@ -13,6 +13,7 @@ from pipeline.commands.console import out
 
 if TYPE_CHECKING:
     from core.registry import Registry
+    from core.releases import Release
 
 app = typer.Typer(no_args_is_help=True, help="Try a version, promote it, go back.")
 Reason = Annotated[str, typer.Option("--reason", help="Why, in a sentence. It is kept with the event.")]
@@ -89,7 +90,8 @@ def status() -> None:
 
     given = settings()
     if given.target != "kubernetes":
-        out.print(f"{given.serving_url}: {LocalTarget(given.serving_url).status() or 'nothing answers'}")
+        served = LocalTarget(given.serving_url).status()
+        out.print(f"{given.serving_url}: {_in_words(served) if served else 'nothing answers'}")
         return
     table = Table("pod", "deployment", "to serve", "serves", "shadow", "ready", "why", box=None, pad_edge=False)
     for pod in kubernetes_target(given).pods():
@@ -129,6 +131,12 @@ def _check_challenger(registry: "Registry", version: str) -> None:
         raise RegistryError(f"there is no champion to try version {version} beside; `loop release promote` makes one")
     if champion == version:
         raise RegistryError(f"version {version} is the champion already")
+
+
+def _in_words(served: "Release") -> str:
+    canary = f", canary {served.canary} for {served.percent:g} % of the entities" if served.canary else ""
+    shadow = f", version {served.in_shadow} in shadow" if served.in_shadow else ""
+    return f"champion {served.champion or 'none'}{canary}{shadow}"
 
 
 def _yes_no(fact: bool) -> str:

@@ -277,7 +277,9 @@ def loop(*words: str) -> Any:
 def test_every_step_can_be_taken_by_hand_and_is_audited(world: World) -> None:
     version, why, before = world.version(), ("--reason", "by hand"), len(world.actions)
     assert "is in shadow" in loop("shadow", version, *why).output
+    assert f"champion {world.champion}, version {version} in shadow" in loop("status").output
     assert "answers 25 % of the entities" in loop("canary", version, "--percent", "25", *why).output
+    assert f"champion {world.champion}, canary {version} for 25 % of the entities" in loop("status").output
     served = world.server.get("/release").json()
     assert (served["canary"], served["percent"], served["shadow"]) == (version, 25.0, None)
     assert "is kept out" in loop("abort", *why).output
