@@ -13,7 +13,7 @@ from pipeline.containers import compose
 from pipeline.stack.ports import is_free
 
 GB = 10**9
-LAPTOP_MEMORY, CONTAINERS_MEMORY = 3 * GB, 5 * GB  # the demo takes 2.2 GB; the compose file may take 6, and takes 4
+LAPTOP_MEMORY, CONTAINERS_MEMORY = 3 * GB, 4 * GB  # the demo takes 2.2 GB; the containers may take 6, and took 3.5
 LAPTOP_DISK, CONTAINERS_DISK = 2 * GB, 10 * GB
 OLDEST_ENGINE = 25  # health checks that start often (start_interval)
 LAPTOP_PORTS = ("airflow", "mlflow", "serving")

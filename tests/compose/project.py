@@ -103,6 +103,10 @@ class Project:
             return {}
         return dict(answer.json()) if answer.is_success else {}
 
+    def predicts(self, key: str, row: dict[str, Any]) -> bool:
+        url, headers = f"{self.url('LOOP_SERVING_PORT')}/predict", {"authorization": f"Bearer {key}"}
+        return httpx.post(url, json=row, headers=headers, trust_env=False).is_success
+
     def kill(self, service: str) -> None:
         """kill -9 of the service's own process, as a crash: Docker starts the container again."""
         self.compose("exec", "-T", service, "python", "-c", KILL, check=False)  # exec dies with the container

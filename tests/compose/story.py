@@ -55,6 +55,7 @@ class Story:
         self.airflow = self.project.airflow()
         self.first_life_cycle()
         key = self.project.add_key("load", "predict")
+        self.wait("the server takes the key", lambda: self.project.predicts(key, row(0)))
         with Load(self.project.url("LOOP_SERVING_PORT"), key) as self.load:
             self.finish(self.project.start("demo", *PLAY, str(DAYS_BEFORE), TRAFFIC_FROM))
             self.restart_the_database()
@@ -68,12 +69,7 @@ class Story:
         self.wait("Airflow starts the first life cycle", lambda: self.airflow.runs(LIFECYCLE))
         first = self.airflow.runs(LIFECYCLE)[-1]
         self.seen.states["first"] = self.airflow.wait(LIFECYCLE, first.run_id, timeout_s=PATIENCE_S).state
-        url, headers = self.project.url("LOOP_SERVING_PORT"), {"authorization": f"Bearer {self.key}"}
-
-        def answers() -> bool:
-            return httpx.post(f"{url}/predict", json=row(0), headers=headers, trust_env=False).is_success
-
-        self.wait("the model answers", answers)
+        self.wait("the model answers", lambda: self.project.predicts(self.key, row(0)))
         self.seen.seconds["first prediction"] = time.monotonic() - self.started
         self.note_release("first")
 
