@@ -35,7 +35,7 @@ RIGHTS: list[dict[str, Any]] = [
 
 
 def target(fake: FakeCluster, inside: bool = True, key: str = "") -> KubernetesTarget:
-    return KubernetesTarget(fake.client(inside, key), patience_s=0.5, poll_s=0.02)
+    return KubernetesTarget(fake.client(inside, key), patience_s=1.0, poll_s=0.02)
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def stubs() -> Stubs:
 def fake(tmp_path: Path, stubs: Stubs) -> Iterator[FakeCluster]:
     """Before the first release, and with no rights but those that the target needs."""
     made = FakeCluster(tmp_path, stubs, RIGHTS)
-    made.create(deployment(progressDeadlineSeconds=2))
-    made.create(canary(progressDeadlineSeconds=2))
+    made.create(deployment(progressDeadlineSeconds=3))
+    made.create(canary(progressDeadlineSeconds=3))
     yield made
     made.close()
 
@@ -107,7 +107,7 @@ def test_the_first_release_pins_pods_that_followed_the_registry(fake: FakeCluste
 
 def test_it_touches_nothing_but_its_own_fields(served: FakeCluster) -> None:
     spec = served.store.get("deployments", "serving")["spec"]
-    wanted = deployment(progressDeadlineSeconds=2)["spec"]
+    wanted = deployment(progressDeadlineSeconds=3)["spec"]
     wanted["template"]["metadata"]["labels"] |= {"closed-loop/version": "1"}
     wanted["template"]["spec"]["containers"][0]["env"].append({"name": "LOOP_VERSION", "value": "1"})
     assert spec["template"] == wanted["template"]
@@ -122,7 +122,7 @@ def test_applying_again_writes_nothing_and_replaces_no_pod(served: FakeCluster) 
 
 
 def test_a_label_that_kubectl_apply_does_not_know_survives_it(served: FakeCluster) -> None:
-    served.edit("serving", "kubectl-client-side-apply", progressDeadlineSeconds=3)
+    served.edit("serving", "kubectl-client-side-apply", progressDeadlineSeconds=4)
     target(served).apply(Release("1", None))
     assert patches(served) == []
 
@@ -159,9 +159,9 @@ FAILURES = {
     "image": (cannot("image"), "the image closed-loop/serving:1 cannot be pulled: Back-off pulling image"),
     "crash": (cannot("crash"), r"crashes: exit code 3, restarted \d+ times; `kubectl logs serving-\S+ --previous`"),
     "memory": (cannot("memory"), r"ran out of memory \(limit 640Mi\); raise resources.limits.memory of serving"),
-    "node": (cannot("node"), r"no progress for 2 s: no node takes pod .*Insufficient memory"),
+    "node": (cannot("node"), r"no progress for 3 s: no node takes pod .*Insufficient memory"),
     "refused": (is_refused, "refuses version 2: its files do not match the digest"),
-    "never ready": (never_becomes_ready, "no progress for 2 s: pod .* is not ready: .*the look-ups are empty"),
+    "never ready": (never_becomes_ready, "no progress for 3 s: pod .* is not ready: .*the look-ups are empty"),
     "wrong version": (is_not_what_is_served, "serves 1, not 2"),
     "quota": (has_no_quota, "the namespace's quota is used up: .*exceeded quota: pods, requested: pods=1"),
 }
