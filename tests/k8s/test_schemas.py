@@ -1,4 +1,4 @@
-"""Every object has only the fields that its kind has, in the Kubernetes versions that are maintained."""
+"""Every object has only fields that its kind has: in the oldest Kubernetes that will do, and in the maintained ones."""
 
 import json
 import warnings
@@ -13,7 +13,7 @@ with warnings.catch_warnings():  # it asks for a resource of its own by an old n
 from tests.k8s.rendered import RENDERINGS, find, rendering
 
 pytestmark = pytest.mark.k8s
-VERSIONS = ("1.34", "1.35", "1.36", "1.37")
+VERSIONS = ("1.30", "1.34", "1.35", "1.36", "1.37")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
