@@ -94,7 +94,7 @@ def moved(lake: Lake, remote: str, folder: Path) -> dict[str, Any]:
 
 
 def test_stages_run_from_it_alone_and_give_the_same_bits_as_from_a_folder(
-    remote: str, store: Artifacts, lake: Lake, locks: Locks, tmp_path: Path
+    remote: str, store: Artifacts, lake: Lake, locks: Locks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = moved(lake, remote, tmp_path / "moved")
     assert raw == lake.version
@@ -102,11 +102,21 @@ def test_stages_run_from_it_alone_and_give_the_same_bits_as_from_a_folder(
     for stage in ("validate", "features", "train@logistic"):
         found |= {stage: lineage.run_stage(stage, PARAMS, raw, found, remote)}
     assert {name: found[name]["outs"][0] for name in found} == {name: locks[name]["outs"][0] for name in found}
+    asked = counted(monkeypatch)
     again = {stage: lineage.run_stage(stage, PARAMS, raw, before(found, stage), remote) for stage in found}
     assert again == found, "even the seconds of the fit: nothing was run twice"
+    assert len(asked) < 2 * raw["nfiles"] + 3 * 20, "the files that two stages read, and a few requests for each stage"
     lineage.pull(tmp_path / "back", lineage.outputs(found, "data/features.parquet", "models/logistic"), remote)
     assert (tmp_path / "back/models/logistic/model.onnx").stat().st_size > 0
     assert set(store.files(remote.removeprefix("mlflow-artifacts:/"))) == {"files", "runs"}
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each request to MLflow's store from now on."""
+    asked: list[int] = []
+    answer = Artifacts._answer
+    monkeypatch.setattr(Artifacts, "_answer", lambda self, ask: (asked.append(1), answer(self, ask))[1])
+    return asked
 
 
 def before(locks: Locks, stage: str) -> Locks:
