@@ -8,12 +8,11 @@ import base64
 import binascii
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from email.message import Message
 
 from kubernetes import client
 
+from tests.answering import Answering
 from tests.k8s.rendered import Object
 from tests.kubernetes_api.server import _allows as allows
 
@@ -28,16 +27,12 @@ class SecretsApi:
 
     def __init__(self, rules: list[Object]) -> None:
         self.rules, self.found = rules, dict[tuple[str, str], Object]()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server = Answering(self.answer)
+        self.close = self._server.close
 
     def client(self) -> client.CoreV1Api:
         settings = client.Configuration()
-        settings.host = f"http://127.0.0.1:{self._server.server_port}"
+        settings.host = self._server.url
         return client.CoreV1Api(client.ApiClient(settings))
 
     def secrets(self) -> dict[str, dict[str, str]]:
@@ -48,8 +43,8 @@ class SecretsApi:
             if resource == "secrets"
         }
 
-    def answer(self, method: str, path: str, body: Object) -> Answer:
-        place = PATH.fullmatch(path)
+    def answer(self, method: str, path: str, _headers: Message, sent: bytes) -> Answer:
+        place, body = PATH.fullmatch(path), json.loads(sent or b"{}")
         if place is None:
             return 404, {}
         resource, name = place[1], place[2] or ""
@@ -77,23 +72,3 @@ def _is_encoded(body: Object) -> bool:
         return all(base64.b64decode(value, validate=True) is not None for value in body["data"].values())
     except binascii.Error:
         return False
-
-
-def _handler(api: SecretsApi) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            sent: Any = self.rfile.read(int(self.headers["Content-Length"] or 0))
-            status, content = api.answer(self.command, self.path, json.loads(sent or b"{}"))
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_POST = do_PATCH = handle_any  # noqa: N815  http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    return Handler

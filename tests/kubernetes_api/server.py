@@ -5,14 +5,13 @@ It has what the target may use and nothing else; any other path is a 404, any ot
 
 import json
 import re
-import threading
 from collections.abc import Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlparse
 
 import httpx
 
+from tests.answering import Answering
 from tests.kubernetes_api.fields import Json
 from tests.kubernetes_api.store import Refused, Store
 
@@ -30,13 +29,8 @@ class ApiServer:
         self.store, self.token, self.rules = store, token, rules
         self.down = False
         self.asked: list[tuple[str, str, str]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        self._server = Answering(self.answer)
+        self.url, self.close = self._server.url, self._server.close
 
     def answer(self, method: str, url: str, headers: Any, body: bytes) -> tuple[int, Any]:
         """Status code, and JSON or bytes."""
@@ -108,25 +102,3 @@ def _allows(rule: Json, verb: str, group: str, resource: str, name: str) -> bool
 def _labels(selector: str) -> dict[str, str]:
     """Of equality: a=1,b=2."""
     return dict(each.split("=", 1) for each in selector.split(",") if each)  # type: ignore[misc]
-
-
-def _handler(api: ApiServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
-            status, content = api.answer(self.command, self.path, self.headers, body)
-            sent = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(sent)))
-            self.end_headers()
-            self.wfile.write(sent)
-
-        do_GET = do_PATCH = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815  http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    return Handler

@@ -1,11 +1,10 @@
 """What pods run where no model server is needed: something that answers /readyz and /release as one does."""
 
-import json
-import threading
 from collections.abc import Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from typing import Any
 
+from tests.answering import Answering
 from tests.kubernetes_api.kubelet import OUT_OF_MEMORY, Crash, NoImage, NoNode, Process
 
 Json = dict[str, Any]
@@ -21,12 +20,15 @@ class Stub:
         tried = {"champion": "1", "canary": version, "percent": percent}
         self.release: Json = {**(tried if role == "canary" else alone), "shadow": None, "refused": {}}
         self.headers: list[dict[str, str]] = []
-        self._server = ThreadingHTTPServer((ip, port), _handler(self))
-        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        self.stop = Answering(self._answer, ip, port).close
 
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def _answer(self, _method: str, path: str, headers: Message, _body: bytes) -> tuple[int, Json]:
+        self.headers.append({name.lower(): value for name, value in headers.items()})
+        if self.refuses and path == "/release":
+            return 401, {"detail": "send an API key"}
+        if path == "/readyz":
+            return 200 if self.ready else 503, {"ready": self.ready, "reason": self.reason}
+        return 200, self.release
 
 
 class Stubs:
@@ -60,27 +62,3 @@ FATES = {
     "memory": OUT_OF_MEMORY,
     "node": NoNode(),
 }
-
-
-def _handler(stub: Stub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            stub.headers.append({name.lower(): value for name, value in self.headers.items()})
-            if stub.refuses and self.path == "/release":
-                self._send(401, {"detail": "send an API key"})
-            elif self.path == "/readyz":
-                self._send(200 if stub.ready else 503, {"ready": stub.ready, "reason": stub.reason})
-            else:
-                self._send(200, stub.release)
-
-        def _send(self, status: int, content: Json) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    return Handler

@@ -3,13 +3,13 @@
 The same reader is tested against a real MLflow server in tests/core.
 """
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from email.message import Message
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlparse
 
 from core.runtime import digest
+from tests.answering import Answering
 
 
 class FakeRegistry:
@@ -21,9 +21,8 @@ class FakeRegistry:
         self.percent, self.shadow = 0.0, False
         self.bundles: dict[str, Path] = {}
         self.digests: dict[str, str] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = Answering(self.answer)
+        self.url, self.close = self._server.url, self._server.close
 
     def register(self, version: str, folder: Path) -> None:
         self.bundles[version], self.digests[version] = folder, digest(folder)
@@ -34,18 +33,15 @@ class FakeRegistry:
         named = {"champion": champion, "challenger": challenger}
         self.aliases, self.percent, self.shadow = {k: v for k, v in named.items() if v}, percent, shadow
 
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, path: str, query: dict[str, str]) -> tuple[int, bytes]:
+    def answer(self, _method: str, url: str, _headers: Message, _body: bytes) -> tuple[int, Any]:
+        path, query = urlparse(url).path, {name: values[0] for name, values in parse_qs(urlparse(url).query).items()}
         if not self.up:
             return 404, b"<html>no such page</html>"
         if path.startswith("/api/2.0/mlflow-artifacts/artifacts/"):
             _, version, _, name = path.rsplit("/", 3)
             return 200, (self.bundles[version] / name).read_bytes()
         found = self._found(path.removeprefix("/api/2.0/mlflow/"), query)
-        return (200, json.dumps(found).encode()) if found else (404, b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+        return (200, found) if found else (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"})
 
     def _found(self, what: str, query: dict[str, str]) -> dict[str, object]:
         if what == "runs/get":
@@ -63,20 +59,3 @@ class FakeRegistry:
 
 def _pairs(tags: dict[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in tags.items()]
-
-
-def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            url = urlparse(self.path)
-            query = {name: values[0] for name, values in parse_qs(url.query).items()}
-            status, body = registry.answer(url.path, query)
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Quiet."""
-
-    return Handler

@@ -228,7 +228,7 @@ def test_another_content_type_is_refused(server: ServerHere, content_type: str) 
         ({"size": "nan"}, "size", "finite"),
         ({"colour": "red"}, "colour", "unknown field"),
         ({"pixels": "1"}, "pixels", "is the body"),
-        ({"at": "noon"}, "at", "datetime"),
+        ({"at": "noon"}, "at", "UTC offset"),
     ],
 )
 def test_the_other_columns_are_checked_in_the_query(
