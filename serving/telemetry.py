@@ -1,11 +1,12 @@
 """Prometheus metrics of one application, in a registry of their own, and the ASGI layer that times requests."""
 
+import threading
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric, SummaryMetricFamily
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.follower import Follower
@@ -33,8 +34,9 @@ class Metrics:
         self.requests = Counter("serving_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.seconds = Histogram("serving_request_seconds", "Time.", ["path"], registry=registry, buckets=BUCKETS_S)
         self.predictions = Counter("serving_predictions", "Rows answered.", by, registry=registry)
-        about = "Probability of the positive or the predicted class, or the value."
-        self.scores = Summary("serving_score", about, by, registry=registry)
+        self._scores: dict[tuple[str, str], tuple[int, float]] = {}  # version, role -> how many, their sum
+        self._scoring = threading.Lock()
+        registry.register(self)
         self.labels = Counter("serving_labels", "Classes predicted.", [*by, "label"], registry=registry)
         self.shadows = Counter("serving_shadow", "Rows scored in shadow.", ["version"], registry=registry)
         about = "Rows that the shadow had no time for."
@@ -69,10 +71,18 @@ class Metrics:
         scores: dict[tuple[str, str], list[float]] = {}
         for r in good:
             scores.setdefault((r["model_version"], r["role"]), []).append(r["score"])
-        for by, values in scores.items():
-            observe = self.scores.labels(*by).observe
-            for value in values:
-                observe(value)
+        with self._scoring:
+            for by, values in scores.items():
+                n, total = self._scores.get(by, (0, 0.0))
+                self._scores[by] = n + len(values), total + sum(values)
+
+    def collect(self) -> Iterator[Metric]:
+        """What prometheus_client's own Summary would take value by value."""
+        about = "Probability of the positive or the predicted class, or the value."
+        found = SummaryMetricFamily("serving_score", about, labels=["version", "role"])
+        for by, (n, total) in list(self._scores.items()):
+            found.add_metric(by, n, total)
+        yield found
 
 
 def _add(counter: Counter, labels: Iterable[tuple[str, ...]]) -> None:
