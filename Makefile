@@ -70,7 +70,7 @@ k8s-images:  ## build the images, push them to REGISTRY, write their digests int
 
 .PHONY: test-k8s
 test-k8s: $(READY)  ## k8s/ as kubectl renders it: schemas, policies, documented sums
-	@$(BIN)/pytest -q -m k8s tests/k8s tests/executor tests/e2e
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m k8s tests/k8s tests/executor tests/e2e
 
 .PHONY: e2e-k8s
 e2e-k8s:  ## the whole loop on the cluster of the present kubectl context, judged under load; half an hour (tests/e2e)
