@@ -78,7 +78,7 @@ e2e-k8s:  ## the whole loop on the cluster of the present kubectl context, judge
 
 .PHONY: test
 test: $(READY)  ## run the tests
-	@$(BIN)/pytest -q -n 2 --dist loadfile
+	@$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 	@echo "The container tests did not run: they need a Docker engine and ten minutes; make test-compose runs them."
 
 .PHONY: test-loops

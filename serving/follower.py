@@ -81,7 +81,6 @@ class Follower(threading.Thread):
                 self.refusals.forgive()
                 self.wanted = wanted
             self._serve(wanted)
-            self._registry_answers(None)
         except RegistryError as error:
             self._registry_answers(str(error))
             if not self.state.answers and self.wanted is None:
@@ -103,6 +102,7 @@ class Follower(threading.Thread):
         tried = self._usable(wanted.tried) if champion else None
         if tried and champion and tried.version == champion.version:
             tried = None
+        self._registry_answers(None)  # before anybody sees that the server is ready
         self._swap(self._state(wanted, champion, tried))
 
     def _state(self, wanted: Release, champion: ServedModel | None, tried: ServedModel | None) -> State:
