@@ -1,15 +1,14 @@
 """The platform's database: SQLite on a laptop, PostgreSQL elsewhere, the same code. Tables live with their users."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, Table, create_engine, event, make_url, text
-
-from core.lines import values
+from sqlalchemy import Connection, Date, Engine, MetaData, Table, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 
 METADATA = MetaData()
-TOGETHER = 50  # rows of one statement in SQLite
+TOGETHER = 100  # rows of one statement in SQLite
 _ALONE = {  # serialises concurrent first starts; the number is any constant
     "postgresql": "SELECT pg_advisory_xact_lock(20130401)",
     "sqlite": "BEGIN IMMEDIATE",
@@ -80,8 +79,8 @@ def _insert(dialect: str) -> Any:
 
 
 def insert_new_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:
-    """The same for rows that are JSON objects as bytes, several in one statement: while the database works, this
-    process does not stand still. Raises ValueError for what is no row of the table, PostgreSQL a DBAPIError.
+    """The same for rows that are JSON objects as bytes, several in one statement. The database reads them: while it
+    does, the rest of this process goes on. Raises ValueError or DBAPIError for what is no row of the table.
     """
     return _INSERT_LINES[connection.dialect.name](connection, table, lines)
 
@@ -89,11 +88,24 @@ def insert_new_lines(connection: Connection, table: Table, lines: Sequence[bytes
 def _sqlite_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:
     new = 0
     for start in range(0, len(lines), TOGETHER):
-        rows = list(values(table, lines[start : start + TOGETHER]))
-        of_row = f"({', '.join('?' * len(table.c))})"
-        statement = f"INSERT INTO {_into(table)} VALUES {', '.join([of_row] * len(rows))} ON CONFLICT DO NOTHING"
-        new += connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows))).rowcount
+        some = tuple(line.decode() for line in lines[start : start + TOGETHER])
+        try:
+            new += connection.exec_driver_sql(_sqlite_statement(table, len(some)), some).rowcount
+        except OperationalError as error:
+            if "malformed JSON" in str(error.orig):
+                raise ValueError(f"a line is no row of {table.name}") from None
+            raise
     return new
+
+
+@lru_cache(maxsize=2 * TOGETHER)
+def _sqlite_statement(table: Table, rows: int) -> str:
+    """A value that is an object or a list stays the text that it is; what is no date becomes NULL, and is refused."""
+    values = [f"json_extract(column1, '$.{column.name}')" for column in table.c]
+    dates = [isinstance(column.type, Date) for column in table.c]
+    values = [f"date({value})" if is_date else value for value, is_date in zip(values, dates, strict=True)]
+    read = f"SELECT {', '.join(values)} FROM (VALUES {', '.join(['(?)'] * rows)})"
+    return f"INSERT INTO {_into(table)} {read} WHERE true ON CONFLICT DO NOTHING"
 
 
 def _postgresql_lines(connection: Connection, table: Table, lines: Sequence[bytes]) -> int:

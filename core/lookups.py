@@ -75,7 +75,8 @@ class Lookup:
         if not len(self.keys):
             return np.full(len(key), -1)
         code = self.keys.searchsorted(key)
-        return np.where(self.keys.take(code, mode="clip") == key, code, -1)
+        code[self.keys.take(code, mode="clip") != key] = -1
+        return code
 
     def _found(self, code: np.ndarray, at: np.ndarray) -> tuple[Columns, np.ndarray]:
         at = np.asarray(at, "datetime64[s]")
@@ -84,8 +85,8 @@ class Lookup:
         row = self._searched(code, at) if self._grid is None else self._gridded(code, at)
         used = self._times[row]
         fresh = at - used <= self.tolerance  # false where there is none
-        if not fresh.all():
-            row = np.where(fresh, row, -1)
+        if np.count_nonzero(fresh) < len(fresh):
+            row[~fresh] = -1
             used = self._times[row]
         return {name: column[row] for name, column in self._padded.items()}, used
 
@@ -100,8 +101,8 @@ class Lookup:
         """The same: a binary search among the moments at which any row became available, then a table."""
         assert self._grid is not None
         moments, rows = self._grid
-        slot = moments.searchsorted(at.astype(np.int64), side="right")
-        found: np.ndarray = rows.ravel()[code * rows.shape[1] + slot]  # an unknown key is the last row of the table
+        slot = moments.searchsorted(at.view(np.int64), side="right")
+        found: np.ndarray = rows[code, slot].astype(np.intp)  # an unknown key is the last row of the table
         return found
 
     @cached_property

@@ -1,10 +1,10 @@
 """What a caller is told about one row: the answer by the problem's task, and its model for the documentation.
 
-An answer is a plain tuple that nobody checks on its way out; a test compares it with the model.
+An answer is a plain dictionary that nobody checks on its way out; a test compares it with the model.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
@@ -12,32 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from core.schema import ProblemSpec
 from core.task import of
 
-Said = dict[str, Any]  # the fields that only the task's answers have
+Answer = dict[str, Any]  # the fields of `prediction_model`
+Said = dict[str, Any]  # of these the ones that only the task's answers have
 Probability = Annotated[float, Field(ge=0, le=1)]
-
-
-class Answer(NamedTuple):
-    """The answer for one row."""
-
-    prediction_id: str
-    event_id: str
-    said: Said
-    model_version: str
-    role: str
-    missing: list[str]
-    unknown: list[str]
-
-    def body(self) -> dict[str, Any]:
-        """The fields of `prediction_model`."""
-        return {
-            "prediction_id": self.prediction_id,
-            "event_id": self.event_id,
-            **self.said,
-            "model_version": self.model_version,
-            "role": self.role,
-            "missing": self.missing,
-            "unknown": self.unknown,
-        }
 
 
 def saying(spec: ProblemSpec) -> Callable[[np.ndarray], list[Said]]:
@@ -63,7 +40,8 @@ def saying(spec: ProblemSpec) -> Callable[[np.ndarray], list[Said]]:
 def prediction_model(spec: ProblemSpec) -> type[BaseModel]:
     """The model of one answer."""
     event = str(spec.columns[spec.id].example)
-    example = Answer("0199c0ffee00a1b2c3d4e5f60718293a", event, _example(spec), "7", "champion", [], []).body()
+    example: Answer = {"prediction_id": "0199c0ffee00a1b2c3d4e5f60718293a", "event_id": event, **_example(spec)}
+    example |= {"model_version": "7", "role": "champion", "missing": [], "unknown": []}
     fields: dict[str, Any] = {
         "prediction_id": (str, Field(description="Unique; the prediction log's key.")),
         "event_id": (str, Field(description="The event that was asked about.")),

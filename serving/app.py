@@ -23,7 +23,6 @@ from serving.keys import KeyRing
 from serving.limits import BodyLimit
 from serving.routes import predicting, router
 from serving.server import Server
-from serving.telemetry import Timed
 
 
 class Application(FastAPI):
@@ -53,8 +52,8 @@ def create_app(problem: Problem, settings: Settings, reader: Reader | None = Non
     app.add_exception_handler(HTTPException, replies.on_http_error)
     app.add_exception_handler(RequestValidationError, replies.on_bad_query)
     app.add_exception_handler(Exception, replies.on_bug)
-    door = BodyLimit(Door(app.inner, server), server.traffic, server.metrics.shed)
-    app.outer = Timed(Guard(door, ring, settings.rate_per_s), server.metrics)
+    door = Door(BodyLimit(app.inner, server.traffic, server.metrics.shed), server)
+    app.outer = Guard(door, ring, settings.rate_per_s, server.metrics.requests.note)
     app.openapi = documented(app.openapi, problem.spec, ring.is_open)  # type: ignore[method-assign]
     return app
 

@@ -32,17 +32,18 @@ class Gather:
         self._answer, self._most, self._limit, self._shed = answer, most, waiting, shed
         self._waiting: deque[tuple[Row, asyncio.Future[Any]]] = deque()
 
-    async def ask(self, row: Row) -> Any:
-        """The answer for this row. Raises what the answering raised, and Refused when too many wait already."""
-        if len(self._waiting) >= self._limit:
-            self._shed("requests")
-            raise unavailable("too many requests at once")
+    def ask(self, row: Row) -> asyncio.Future[Any]:
+        """The answer for this row, what the answering raised, or Refused when too many wait already."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
+        if len(self._waiting) >= self._limit:
+            self._shed("requests")
+            future.set_exception(unavailable("too many requests at once"))
+            return future
         if not self._waiting:
             loop.call_soon(self._turn, 0)
         self._waiting.append((row, future))
-        return await future
+        return future
 
     def _turn(self, before: int) -> None:
         """Once a turn of the loop while rows wait; `before`: how many there were in the turn before."""

@@ -1,4 +1,5 @@
-"""The outermost gate, one pure ASGI layer: asks `admission`, adds security headers and request ids, writes the log.
+"""The outermost gate, one pure ASGI layer: asks `admission`, adds security headers and request ids, writes the log and
+notes how long each request took.
 
 What is refused is refused before the body is read. The log gets one line for every request that was refused or failed,
 and nothing that a caller sent but the id of the request: no body, no query, no header, no unknown path. It knows
@@ -11,6 +12,7 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +23,7 @@ from serving.rate import Buckets
 from serving.replies import json_reply, one_error
 from serving.telemetry import PATHS as TIMED
 
+Note = Callable[[str, int, float], None]
 log = logging.getLogger(__name__)
 PATHS = TIMED | {"/docs", "/openapi.json"}
 LINES_PER_S = 50.0  # in the log; what is beyond is counted
@@ -37,10 +40,13 @@ POLICIES = {"/docs": _marks("default-src 'none'; style-src 'unsafe-inline'; fram
 
 
 class Guard:
-    """Lets in who may, and marks every answer. `rate_per_s` is for one key, or one address; 0 is no limit."""
+    """Lets in who may, and marks every answer. `rate_per_s` is for one key, or one address; 0 is no limit.
 
-    def __init__(self, app: ASGIApp, ring: KeyRing, rate_per_s: float = 0.0) -> None:
-        self.app, self._admission = app, Admission(ring, rate_per_s)
+    `note` is told every request's path, status (0: it got no answer) and seconds.
+    """
+
+    def __init__(self, app: ASGIApp, ring: KeyRing, rate_per_s: float = 0.0, note: Note = lambda *_: None) -> None:
+        self.app, self._admission, self._note = app, Admission(ring, rate_per_s), note
         self._lines, self._unsaid = Buckets(LINES_PER_S, 1), 0
         self._prefix, self._numbers = os.urandom(6).hex().encode(), itertools.count()
 
@@ -70,6 +76,8 @@ class Guard:
             trouble = _kind_and_place(error)
             if not status:
                 await json_reply(one_error("server", "internal error"), 500)(scope, receive, marked)
+        finally:
+            self._note(scope["path"], status, time.monotonic() - started)
         if trouble or (status >= 400 and scope["path"] not in OPEN_PATHS):  # not being ready is an answer
             self._say(scope, request_id, status, time.monotonic() - started, by, trouble)
 

@@ -32,13 +32,13 @@ class BodyLimit:
         first = await receive()
         if not first.get("more_body") and len(first.get("body", b"")) <= SMALL:
             if first["type"] == "http.request":  # else the caller has hung up
-                await self.app(scope, _replay([first], receive), send)
+                await self.app(scope, replay([first], receive), send)
             return
         try:
             with self._traffic.holding() as held:
                 messages = await self._rest(first, _announced(scope), receive, held)
                 if messages[-1]["type"] == "http.request":
-                    await self.app(scope, _replay(messages, receive), send)
+                    await self.app(scope, replay(messages, receive), send)
         except TooLarge:
             await _refusal(scope, 413, f"larger than {self.limit} bytes; send smaller batches")(scope, receive, send)
         except NoRoom:
@@ -72,7 +72,8 @@ def _announced(scope: Scope) -> int:
     return int(value) if value.isdigit() else 0
 
 
-def _replay(messages: list[Message], receive: Receive) -> Receive:
+def replay(messages: list[Message], receive: Receive) -> Receive:
+    """These messages once more, then what comes."""
     waiting = iter(messages)
 
     async def replayed() -> Message:

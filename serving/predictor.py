@@ -27,15 +27,20 @@ from serving.state import ServedModel, State
 
 @dataclass(frozen=True)
 class Answered:
-    """Answers by row (None where every model failed), the records of all that was tried, and whether a model raised.
+    """Answers by row (None where every model failed), all that was tried, and its records.
 
     What the models saw, and each row's record as far as it is the same whoever answers, are for a shadow."""
 
     answers: list[Answer | None]
+    attempts: list[Attempt]
     records: list[Record]
-    raised: bool
     seen: Seen
     common: list[Record]
+
+    @property
+    def raised(self) -> bool:
+        """Whether a model raised."""
+        return any(attempt.raised for attempt in self.attempts)
 
 
 class Predictor:
@@ -65,8 +70,8 @@ class Predictor:
         for attempt in attempts:
             for row, answer in self._answers(seen, attempt, missing):
                 answers[row] = answer
-        raised, shared = any(attempt.raised for attempt in attempts), common_part(self._spec, seen, self._mask)
-        return Answered(answers, of_attempts(self._spec, attempts, shared), raised, seen, shared)
+        shared = common_part(self._spec, seen, self._mask)
+        return Answered(answers, attempts, of_attempts(self._spec, attempts, shared), seen, shared)
 
     def _absent(self, seen: Seen) -> np.ndarray:
         """Which numbers are, bool, shape (numbers, n)."""
@@ -96,8 +101,18 @@ class Predictor:
         rows = attempt.rows[attempt.answered].tolist()
         ids = compress(attempt.ids, attempt.answered.tolist())
         for row, prediction_id, said in zip(rows, ids, self._said(attempt), strict=True):
-            event = str(seen.rows[row][self._spec.id])
-            yield row, Answer(prediction_id, event, said, version, role, missing[row], unknown[row])
+            yield (
+                row,
+                {
+                    "prediction_id": prediction_id,
+                    "event_id": str(seen.rows[row][self._spec.id]),
+                    **said,
+                    "model_version": version,
+                    "role": role,
+                    "missing": missing[row],
+                    "unknown": unknown[row],
+                },
+            )
 
     def _said(self, attempt: Attempt) -> list[Said]:
         return self._say(attempt.prediction[attempt.answered])

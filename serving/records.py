@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -110,10 +109,11 @@ def _rowwise(columns: Mapping[str, list[Any]], n: int) -> list[dict[str, Any]]:
 
 
 def _iso(times: Mapping[str, np.ndarray]) -> dict[str, list[str | None]]:
-    """ISO 8601 in UTC; None for NaT."""
-    return {name: [_iso_text(moment) for moment in column.tolist()] for name, column in times.items()}
+    """datetime64[s] to ISO 8601 in UTC; None for NaT."""
+    return {name: [_iso_text(moment) for moment in column.view(np.int64).tolist()] for name, column in times.items()}
 
 
 @lru_cache(maxsize=4096)  # the rows of an hour share a few
-def _iso_text(moment: datetime | None) -> str | None:
-    return None if moment is None else f"{moment.isoformat()}Z"
+def _iso_text(seconds: int) -> str | None:
+    moment = np.datetime64(seconds, "s")
+    return None if np.isnat(moment) else f"{moment}Z"

@@ -1,5 +1,6 @@
 """The parts of a running server, put together, started and stopped. Knows no HTTP."""
 
+import asyncio
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from core.releases import Reader
 from core.sensitive import Mask
 from problems import Problem
 from serving import explain
+from serving.answers import Answer
 from serving.cache import ModelCache
 from serving.follower import Follower
 from serving.gather import Gather
@@ -67,10 +69,9 @@ class Server:
         self.spool.close()
         self.store.close()
 
-    async def predict_one(self, body: bytes) -> dict[str, Any]:
-        """In the event loop: answered together with what else is asked in this moment."""
-        answer: dict[str, Any] = await self._gather.ask(self.parser.one(body))
-        return answer
+    def predict_one(self, body: bytes) -> asyncio.Future[Answer]:
+        """In the event loop: answered together with what else is asked in this moment. Raises Refused."""
+        return self._gather.ask(self.parser.one(body))
 
     def predict_many(self, body: bytes) -> dict[str, Any]:
         """For a thread of the pool."""
@@ -86,7 +87,7 @@ class Server:
         self._log(answered)
         if found is None or answered.answers[0] is None:
             raise _failed(0)
-        return answered.answers[0].body() | explain.body(found)
+        return answered.answers[0] | explain.body(found)
 
     @property
     def ready(self) -> bool:
@@ -115,22 +116,22 @@ class Server:
         finally:
             self._batches.release()
 
-    def _predict(self, rows: list[Row]) -> list[dict[str, Any]]:
+    def _predict(self, rows: list[Row]) -> list[Answer]:
         """The answers for one caller's rows: all, or a refusal."""
         answered = self._answer(rows)
         self._log(answered)
         failed = [row for row, answer in enumerate(answered.answers) if answer is None]
         if failed:
             raise _failed(*failed[:20])
-        return [answer.body() for answer in answered.answers if answer is not None]
+        return [answer for answer in answered.answers if answer is not None]
 
-    def _predict_each(self, rows: list[Row]) -> list[dict[str, Any] | Refused]:
+    def _predict_each(self, rows: list[Row]) -> list[Answer | Refused]:
         """The answer or the refusal for each of several callers' rows. Raises ModelRaised when one may spoil others."""
         answered = self._answer(rows)
         if answered.raised and len(rows) > 1:
             raise ModelRaised
         self._log(answered)
-        return [_failed(0) if answer is None else answer.body() for answer in answered.answers]
+        return [_failed(0) if answer is None else answer for answer in answered.answers]
 
     def _answer(self, rows: list[Row]) -> Answered:
         return self._predictor.answer(self._state(), rows)

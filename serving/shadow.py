@@ -101,12 +101,15 @@ class Shadow(threading.Thread):
 
     def _work(self) -> float:
         """Score what waits for WORK_S, one piece at least, and log it. Returns the seconds that it took."""
-        started, version, rows, found = time.perf_counter(), "", 0, list[Record]()
+        started, version, rows = time.perf_counter(), "", 0
+        attempts, found = list[Attempt](), list[Record]()
         try:
             while time.perf_counter() - started < WORK_S and (job := self._next()):
-                version, rows = job.model.version, rows + len(job.common)
-                found += of_attempts(self._spec, _attempts(job), job.common)
+                version, rows, tried = job.model.version, rows + len(job.common), _attempts(job)
+                attempts += tried
+                found += of_attempts(self._spec, tried, job.common)
             self._log(found)
+            self._metrics.shadowed(attempts)
         except SpoolFull:
             self._metrics.dropped(version, rows)
         except Exception:  # whatever it is, requests go on and so does the shadow
@@ -126,7 +129,6 @@ class Shadow(threading.Thread):
         if self._spool.pending_bytes > SPOOL_BYTES:
             raise SpoolFull("the store is far behind")
         self._spool.append(as_lines(found), len(found))
-        self._metrics.shadowed(found)
 
 
 def _attempts(job: Job) -> list[Attempt]:

@@ -96,7 +96,7 @@ class Spool:
                 content = _lines(file, size - self._offset)
             cut = content.rfind(b"\n") + 1
             if cut:
-                return Piece(segment, self._offset + cut, cut, content[:cut].splitlines())
+                return Piece(segment, self._offset + cut, cut, content[: cut - 1].split(b"\n"))
             if writing:
                 return None
             if content:

@@ -1,17 +1,26 @@
-"""Prometheus metrics of one application, in a registry of their own, and the ASGI layer that times requests."""
+"""Prometheus metrics of one application, in a registry of their own.
+
+What happens for every request or row is summed many at a time: prometheus_client's own counters take one by one.
+"""
 
 import threading
-import time
 from collections import Counter as Tally
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric, SummaryMetricFamily
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+    SummaryMetricFamily,
+)
 
 from serving.follower import Follower
 from serving.predictor import Answered
-from serving.records import Record
+from serving.scoring import Attempt
 from serving.shipper import Shipper
 from serving.spool import Spool
 from serving.traffic import Traffic
@@ -19,6 +28,7 @@ from serving.traffic import Traffic
 PATHS = frozenset({"/predict", "/predict/batch", "/predict/image", "/healthz", "/readyz", "/metrics", "/release"})
 HUNG_UP = 499  # nginx's number for a caller that did not wait for its answer
 BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+KEPT = 4096  # times of requests that are kept at most before they are summed
 
 
 Samples = dict[tuple[str, ...], float]  # label values -> number
@@ -31,8 +41,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         registry.register(_Now(follower, spool, shipper, traffic))
         by = ["version", "role"]
-        self.requests = Counter("serving_requests", "Requests answered.", ["path", "status"], registry=registry)
-        self.seconds = Histogram("serving_request_seconds", "Time.", ["path"], registry=registry, buckets=BUCKETS_S)
+        self.requests = Requests()
+        registry.register(self.requests)
         self.predictions = Counter("serving_predictions", "Rows answered.", by, registry=registry)
         self._scores: dict[tuple[str, str], tuple[int, float]] = {}  # version, role -> how many, their sum
         self._scoring = threading.Lock()
@@ -48,15 +58,17 @@ class Metrics:
 
     def count(self, answered: Answered) -> None:
         answers = [answer for answer in answered.answers if answer is not None]
-        _add(self.predictions, [(answer.model_version, answer.role) for answer in answers])
-        _add(self.missing, [(name,) for answer in answers for name in answer.missing])
-        _add(self.unknown, [(name,) for answer in answers for name in answer.unknown])
-        self._tried(answered.records)
+        _add(self.missing, [(name,) for answer in answers for name in answer["missing"]])
+        _add(self.unknown, [(name,) for answer in answers for name in answer["unknown"]])
+        for attempt in answered.attempts:
+            self.predictions.labels(attempt.model.version, attempt.role).inc(attempt.answered.sum())
+            self._tried(attempt)
 
-    def shadowed(self, records: list[Record]) -> None:
-        """Records of what was scored in shadow."""
-        _add(self.shadows, ((r["model_version"],) for r in records))
-        self._tried(records)
+    def shadowed(self, attempts: Sequence[Attempt]) -> None:
+        """What was scored in shadow."""
+        for attempt in attempts:
+            self.shadows.labels(attempt.model.version).inc(len(attempt.rows))
+            self._tried(attempt)
 
     def dropped(self, version: str, rows: int) -> None:
         self.shadows_dropped.labels(version).inc(rows)
@@ -64,17 +76,15 @@ class Metrics:
     def shed(self, why: str) -> None:
         self._shed.labels(why).inc()
 
-    def _tried(self, records: list[Record]) -> None:
-        _add(self.failures, [(r["model_version"], r["role"]) for r in records if r["error"]])
-        good = [r for r in records if not r["error"]]
-        _add(self.labels, [(r["model_version"], r["role"], r["label"]) for r in good if r["label"]])
-        scores: dict[tuple[str, str], list[float]] = {}
-        for r in good:
-            scores.setdefault((r["model_version"], r["role"]), []).append(r["score"])
+    def _tried(self, attempt: Attempt) -> None:
+        by, task = (attempt.model.version, attempt.role), attempt.model.onnx.task
+        good = attempt.prediction[attempt.answered]
+        if len(good) < len(attempt.rows):
+            self.failures.labels(*by).inc(len(attempt.rows) - len(good))
+        _add(self.labels, [(*by, label) for label in task.names(good) if label])
         with self._scoring:
-            for by, values in scores.items():
-                n, total = self._scores.get(by, (0, 0.0))
-                self._scores[by] = n + len(values), total + sum(values)
+            n, total = self._scores.get(by, (0, 0.0))
+            self._scores[by] = n + len(good), total + float(task.score(good).sum())
 
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client's own Summary would take value by value."""
@@ -119,34 +129,39 @@ def _gauge(name: str, text: str, samples: Samples, labels: Sequence[str] = ()) -
     return family
 
 
-class Timed:
-    """Counts and times every request by path and status. Paths that do not exist share one label."""
+class Requests:
+    """How many requests there were by path and status, and their times. Belongs to one event loop."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app, self.metrics = app, metrics
-        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # a look-up by label takes a lock
+    def __init__(self) -> None:
+        self._taken: defaultdict[tuple[str, int], list[float]] = defaultdict(list)  # seconds, not yet summed
+        self._counts: Tally[tuple[str, int]] = Tally()
+        self._buckets: dict[str, np.ndarray] = {}  # by path: how many, shape (buckets + 1,)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        started, status = time.perf_counter(), HUNG_UP
+    def note(self, path: str, status: int, seconds: float) -> None:
+        """Paths that do not exist share one name, and so do callers that hung up: status 0."""
+        taken = self._taken[path if path in PATHS else "other", status or HUNG_UP]
+        taken.append(seconds)
+        if len(taken) >= KEPT:
+            self._sum()
 
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+    def collect(self) -> Iterator[Metric]:
+        self._sum()
+        counts = CounterMetricFamily("serving_requests", "Requests answered.", labels=["path", "status"])
+        for (path, status), n in self._counts.items():
+            counts.add_metric([path, str(status)], n)
+        yield counts
+        times = HistogramMetricFamily("serving_request_seconds", "Time.", labels=["path"])
+        limits = [*map(str, BUCKETS_S), "+Inf"]
+        for path, found in self._buckets.items():
+            passed = zip(limits, found.cumsum().tolist(), strict=True)
+            times.add_metric([path], list(passed), self._seconds[path])
+        yield times
 
-        try:
-            await self.app(scope, receive, noted)
-        finally:
-            path = scope["path"] if scope["path"] in PATHS else "other"
-            requests, seconds = self._children.get((path, status)) or self._made(path, status)
-            requests.inc()
-            seconds.observe(time.perf_counter() - started)
-
-    def _made(self, path: str, status: int) -> tuple[Counter, Histogram]:
-        made = self.metrics.requests.labels(path, status), self.metrics.seconds.labels(path)
-        self._children[path, status] = made
-        return made
+    def _sum(self) -> None:
+        for (path, status), taken in self._taken.items():
+            found = np.bincount(np.searchsorted(BUCKETS_S, taken), minlength=len(BUCKETS_S) + 1)
+            self._buckets[path] = self._buckets.get(path, 0) + found
+            self._counts[path, status] += len(taken)
+            self._seconds[path] += sum(taken)
+        self._taken.clear()

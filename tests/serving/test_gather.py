@@ -112,9 +112,11 @@ def server(tmp_path: Path, registry: FakeRegistry) -> Iterator[Server]:
 def predicting(server: Server, rows: list[dict[str, Any]]) -> list[Any]:
     """All rows at once, a request each."""
 
+    async def one(row: dict[str, Any]) -> Any:
+        return await server.predict_one(json.dumps(row).encode())
+
     async def all_at_once() -> list[Any]:
-        asked = (server.predict_one(json.dumps(row).encode()) for row in rows)
-        return await asyncio.gather(*asked, return_exceptions=True)
+        return await asyncio.gather(*map(one, rows), return_exceptions=True)
 
     server.follower.step()
     return asyncio.run(all_at_once())
