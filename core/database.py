@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Date, Engine, MetaData, Table, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -26,7 +27,8 @@ def connect(url: str, statement_s: float | None = None) -> Engine:
     import core.predictions  # noqa: F401  (all four: their tables join METADATA)
 
     postgres = make_url(url).get_backend_name() == "postgresql"
-    engine = create_engine(url, pool_pre_ping=True, connect_args=_patience(url, statement_s) if postgres else {})
+    patience = _patience(url, statement_s) if postgres else {}
+    engine = create_engine(url, pool_pre_ping=True, connect_args=patience, json_deserializer=msgspec.json.decode)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine, url)
     with engine.begin() as connection:

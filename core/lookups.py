@@ -6,7 +6,7 @@ pandas. Where the rows are kept is core.online's business.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -16,16 +16,17 @@ from core.schema import LookupSpec, ProblemSpec
 NEVER = np.datetime64("NaT", "s")
 GRID_CELLS = 4_000_000  # keys x moments of a look-up, 4 bytes each
 _SEPARATOR = "\x1f"
-Codes = dict[str, tuple[np.ndarray, np.ndarray]]  # of a key column: see core.columns.distinct
+Codes = dict[str, tuple[np.ndarray, np.ndarray]]  # of a key column: distinct texts, and which of them a row has
 
 
 def joined_key(columns: Mapping[str, np.ndarray], keys: Sequence[str]) -> np.ndarray:
     """One string a row, shape (n,), from one or several key columns."""
     parts = [as_text(np.asarray(columns[name])) for name in keys]
-    out = parts[0]
-    for part in parts[1:]:
-        out = np.char.add(np.char.add(out, _SEPARATOR), part)
-    return out
+    return reduce(_paired, parts)
+
+
+def _paired(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return np.char.add(np.char.add(left, _SEPARATOR), right)
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,22 @@ def join(
 
 
 def _few_keys(columns: Columns, keys: Sequence[str], codes: Codes) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct joined keys, shape (k,), and which of them each row has, shape (n,). `codes` are kept."""
+    """The joined keys that occur, and maybe more, shape (k,), and which of them each row has, shape (n,). `codes` are
+    kept."""
     for name in keys:
         if name not in codes:
-            codes[name] = distinct(np.asarray(columns[name]))
-    where, which = codes[keys[0]]
+            where, which = distinct(np.asarray(columns[name]))
+            codes[name] = as_text(np.asarray(columns[name])[where]), which.astype(np.intp)
+    texts, which = codes[keys[0]]
     for name in keys[1:]:
         further, more = codes[name]
-        where, which = distinct(which.astype(np.int64) * len(further) + more)
-    return joined_key({name: np.asarray(columns[name])[where] for name in keys}, keys), which
+        pair = which * len(further) + more
+        if len(texts) * len(further) <= len(pair):  # all pairs: there are fewer than rows to look through
+            texts, which = _paired(texts.repeat(len(further)), np.tile(further, len(texts))), pair
+        else:
+            where, found = distinct(pair)
+            texts, which = _paired(texts[which[where]], further[more[where]]), found.astype(np.intp)
+    return texts, which
 
 
 def model_inputs(spec: ProblemSpec, columns: Columns) -> Columns:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core import tables
 from core.columns import Columns, offset_name
@@ -163,7 +164,7 @@ def _text(column: Column, array: pa.Array) -> tuple[np.ndarray, list[Wrong]]:
         and letters.min(initial=CONTROL) >= CONTROL
     ):
         if letters.max(initial=0) < 128:
-            return _ascii(lengths, letters, longest), []
+            return _ascii(array, longest), []
         return np.array(array.to_pylist(), str), []
     return _checked(column, array.to_pylist())
 
@@ -208,14 +209,11 @@ def _letters(array: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     return np.diff(places), np.frombuffer(data, np.uint8)[places[0] : places[-1]]
 
 
-def _ascii(lengths: np.ndarray, letters: np.ndarray, longest: int) -> np.ndarray:
+def _ascii(array: pa.Array, longest: int) -> np.ndarray:
     """ASCII texts as numpy keeps them: four bytes a letter, zeros at the end."""
-    out = np.zeros((len(lengths), longest), np.uint32)
-    if lengths.min(initial=longest) == longest:
-        out[:] = letters.reshape(out.shape)
-    else:
-        out[np.arange(longest) < lengths[:, None]] = letters
-    return out.view(f"U{longest}").ravel()
+    size = max(longest, 1)
+    _, letters = _letters(pc.ascii_rpad(array, size, padding="\0"))
+    return letters.reshape(len(array), size).astype(np.uint32).view(f"U{size}").ravel()
 
 
 # numbers --------------------------------------------------------------------------------------------------------------

@@ -83,14 +83,14 @@ def run(job: Job, journal: Journal, seen: Callable[[Tally], None]) -> Tally:
 
 
 def _scored(job: Job, at: tuple[int, int]) -> Iterator[Scored]:
-    """Chunks from part and row `at` on, each stage ahead of the next."""
+    """Chunks from part and row `at` on, each stage ahead of the next; the graph takes longest, so it goes first."""
     decoder = Decoder(job.problem.spec, job.source.names(), job.dialect, np.datetime64(int(job.header["now"]), "s"))
     preparer = Preparer(
         job.problem, job.model, decoder, Lookback(job.engine, job.problem.spec, int(job.header["lookups"]))
     )
     with (
-        closing(ahead(job.source.chunks(decoder.names, decoder.texts, *at))) as chunks,
-        closing(ahead(map(preparer.prepare, chunks))) as prepared,
+        closing(ahead(job.source.chunks(decoder.names, decoder.texts, *at), gives_way=True)) as chunks,
+        closing(ahead(map(preparer.prepare, chunks), gives_way=True)) as prepared,
     ):
         for item in prepared:
             yield answered(job.model, item, answers.width(job.problem.spec))
