@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import httpx
 
+from core.artifacts import ROUTE
 from core.errors import ModelRefused, RegistryError, RegistryUnavailable
 from core.runtime import SERVING_FILES, digest
 
@@ -151,7 +152,7 @@ class ReleaseReader:
 
     def _stream(self, path: str, target: Path) -> None:
         with (
-            self._http.stream("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}") as answer,
+            self._http.stream("GET", f"{ROUTE}/{path}") as answer,
             target.open("wb") as file,
         ):
             if answer.status_code == 404:

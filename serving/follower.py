@@ -110,8 +110,7 @@ class Follower(threading.Thread):
         canary, shadow = (tried, None) if wanted.canary else (None, tried)
         percent = wanted.percent if canary else 0.0
         answers = champion is not None and self._pin.met(champion, canary)
-        before = replace(self.state, answers=answers, percent=percent)
-        return replace(before, champion=champion, canary=canary, shadow=shadow)
+        return replace(self.state, champion=champion, canary=canary, shadow=shadow, percent=percent, answers=answers)
 
     def _swap(self, state: State) -> None:
         before, self.state = self.state, state

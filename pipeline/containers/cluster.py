@@ -12,7 +12,6 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
 
 ALL, KEYS, KEYS_FILE = "closed-loop", "serving-keys", "keys.json"
-NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 PATIENCE_S = 300.0  # for PostgreSQL, whose image may have to be pulled
 ABSENT, EXISTS = 404, 409
 LABELS = {"app.kubernetes.io/part-of": "closed-loop"}
@@ -64,8 +62,10 @@ def connect() -> tuple["CoreV1Api", str]:
     """The API server of the cluster that this runs in, and the namespace."""
     from kubernetes import client, config
 
+    from pipeline.deploy.kubernetes_api import INSIDE
+
     config.load_incluster_config()
-    return client.CoreV1Api(), NAMESPACE.read_text(encoding="utf-8").strip()
+    return client.CoreV1Api(), INSIDE.read_text(encoding="utf-8").strip()
 
 
 def objects(known: Mapping[str, str]) -> dict[str, dict[str, str]]:

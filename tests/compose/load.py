@@ -8,15 +8,9 @@ from typing import Any
 
 import httpx
 
+from tests.e2e.load import ROW  # of a day outside of what the monitor looks at
+
 EVERY_S = 0.05
-ROW = {  # a day outside of what the monitor looks at; the flight's number varies, so that a canary gets its share
-    "carrier": "UA",
-    "origin": "EWR",
-    "dest": "IAH",
-    "distance": 1400,
-    "sched_dep": "2013-02-12T06:45:00-05:00",
-    "sched_arr": "2013-02-12T09:31:00-06:00",
-}
 
 
 @dataclass
@@ -58,4 +52,5 @@ class Load:
 
 
 def row(n: int) -> dict[str, Any]:
+    """The flight's number varies, so that a canary gets its share."""
     return {"flight_id": f"load-{time.time_ns()}-{n}", "flight": f"UA{1000 + n % 500}", **ROW}
