@@ -15,7 +15,7 @@ PATH = "/predict"
 
 
 class Door:
-    """Before BodyLimit, which costs as much again: it takes no body that would need a limit."""
+    """Before BodyLimit: it takes no body that needs a limit."""
 
     def __init__(self, app: ASGIApp, server: Server) -> None:
         self.app, self._server = app, server
