@@ -69,8 +69,8 @@ k8s-images:  ## build the images, push them to REGISTRY, write their digests int
 	@scripts/k8s-images.sh $(REGISTRY)
 
 .PHONY: test-k8s
-test-k8s: $(READY)  ## k8s/ as kubectl renders it: schemas, policies, documented sums
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m k8s tests/k8s tests/executor tests/e2e
+test-k8s: $(READY)  ## k8s/ as kubectl renders it, and all that talks to a cluster
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m k8s tests/k8s tests/executor tests/e2e tests/kubernetes_api tests/pipeline
 
 .PHONY: e2e-k8s
 e2e-k8s:  ## the whole loop on the cluster of the present kubectl context, judged under load; half an hour (tests/e2e)

@@ -13,6 +13,8 @@ from tests.kubernetes_api.cluster import FakeCluster, deployment
 from tests.kubernetes_api.fields import Json
 from tests.kubernetes_api.store import APPLY, MERGE
 
+pytestmark = pytest.mark.k8s
+
 NAMESPACE = "closed-loop"
 
 

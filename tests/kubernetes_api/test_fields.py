@@ -7,6 +7,8 @@ import pytest
 from tests.kubernetes_api import fields
 from tests.kubernetes_api.fields import Conflicts, Json, Owners
 
+pytestmark = pytest.mark.k8s
+
 ONE, TWO = ("one", "Apply"), ("two", "Apply")
 
 

@@ -11,6 +11,8 @@ from tests.kubernetes_api.cluster import FakeCluster, deployment
 from tests.kubernetes_api.controller import is_ready
 from tests.kubernetes_api.fields import Json
 
+pytestmark = pytest.mark.k8s
+
 
 def pods(fake: FakeCluster) -> list[Json]:
     return fake.store.list("pods")

@@ -29,6 +29,8 @@ from tests.kubernetes_api.cluster import FakeCluster, canary, deployment
 from tests.kubernetes_api.servers import Servers
 from tests.serving.models import FAULT_ABOVE, bundle, trigger
 
+pytestmark = pytest.mark.k8s
+
 SPEC = problems.load("flights").spec
 JOB: Any = {"lifecycle": "of the test"}
 NUMBERS = itertools.count(1)

@@ -23,6 +23,8 @@ from tests.kubernetes_api.servers import Servers
 from tests.kubernetes_api.stubs import FATES, Stubs
 from tests.pipeline.target import PROMISES, Ground, registry
 
+pytestmark = pytest.mark.k8s
+
 RIGHTS: list[dict[str, Any]] = [
     {
         "apiGroups": ["apps"],
